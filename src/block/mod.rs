@@ -1,0 +1,82 @@
+//! Block devices and what divides them.
+//!
+//! [`BlockDevice`] is all that a partition table or a file system knows of a card.
+
+use alloc::{rc::Rc, string::String};
+use core::{cell::RefCell, fmt};
+
+use crate::error::{Code, Coded};
+
+/// Bytes in a block. SD and eMMC cards have no other size on their bus.
+pub const BLOCK_SIZE: usize = 512;
+
+/// A device of 512-byte blocks.
+pub trait BlockDevice {
+    /// What a user calls it: "SD card (uSDHC2)".
+    fn name(&self) -> &str;
+    /// Number of blocks.
+    fn block_count(&self) -> u64;
+    /// Reads `destination.len() / 512` blocks from `first_block` on. Retries, lower speeds and the
+    /// bounce of unaligned buffers are the device's business. On an error the contents of
+    /// `destination` are unspecified.
+    ///
+    /// # Panics
+    /// If the length is not a multiple of 512.
+    fn read(&mut self, first_block: u64, destination: &mut [u8]) -> Result<(), Error>;
+}
+
+/// A device that several partitions and file systems share. The firmware is single-threaded; nobody
+/// keeps a borrow over a call into another layer.
+pub type SharedDevice = Rc<RefCell<dyn BlockDevice>>;
+
+/// What went wrong with a read, without where.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ErrorKind {
+    /// Nothing answers.
+    NoCard,
+    /// The card went silent.
+    Timeout,
+    /// CRC or end-bit errors that retries did not cure.
+    Transfer,
+    /// The card was pulled.
+    Removed,
+    /// The card or one of its answers is outside of what the driver can use.
+    Unsupported,
+    /// The range is not on the device.
+    OutOfRange,
+    /// The controller reported a DMA or internal fault.
+    Controller,
+}
+
+/// A failed access: what, on which device, at which block.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Error {
+    /// What went wrong.
+    pub kind: ErrorKind,
+    /// [`BlockDevice::name`] of the device.
+    pub device: String,
+    /// First block of the failed access.
+    pub block: u64,
+}
+
+impl Coded for Error {
+    fn code(&self) -> Code {
+        match self.kind {
+            ErrorKind::NoCard => Code::NoCard,
+            ErrorKind::Timeout => Code::CardTimeout,
+            ErrorKind::Transfer => Code::CardTransfer,
+            ErrorKind::Removed => Code::CardRemoved,
+            ErrorKind::Unsupported => Code::CardUnsupported,
+            ErrorKind::OutOfRange => Code::ReadBeyondEnd,
+            ErrorKind::Controller => Code::ControllerFault,
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}, block {}: {}", self.device, self.block, self.code().summary())
+    }
+}
+
+impl core::error::Error for Error {}

@@ -1,0 +1,31 @@
+//! Memory that a device reads or writes on its own.
+//!
+//! A driver hands a buffer to a [`Dma`] before it starts the device and takes it back when the
+//! device has stopped; in between the borrow keeps the processor away from it. The firmware's
+//! implementation does the cache maintenance, a host test's copies to and from the model.
+
+/// Alignment, in bytes, of both ends of a buffer that a device writes: the Cortex-A53's cache line.
+/// Invalidating a line that is shared with other data would lose that data.
+pub const ALIGNMENT: usize = 64;
+
+/// Why a buffer cannot be given to a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Error {
+    /// Start or length is not a multiple of [`ALIGNMENT`].
+    Unaligned,
+    /// Lies (partly) above 4 GiB, where 32-bit bus masters cannot reach.
+    Unreachable,
+}
+
+/// Gives memory to bus masters and takes it back.
+pub trait Dma {
+    /// Makes `buffer` ready to be written by a device and returns its bus address. Until
+    /// [`Dma::end_receive`] the caller must not touch it.
+    fn begin_receive(&self, buffer: &mut [u8]) -> Result<u32, Error>;
+    /// Makes what the device wrote visible in `buffer`.
+    fn end_receive(&self, buffer: &mut [u8], bus_address: u32);
+    /// Makes `buffer` visible to a device that reads it and returns its bus address.
+    fn begin_send(&self, buffer: &[u8]) -> Result<u32, Error>;
+    /// The device has finished reading.
+    fn end_send(&self, buffer: &[u8], bus_address: u32);
+}

@@ -1,0 +1,97 @@
+//! The stable error codes that a user can look up.
+//!
+//! Every message on the serial line carries one, as `[E503]`. A code is never reused and never
+//! changes its meaning; docs/error-codes.md tells what to do, and a test keeps it complete.
+
+#![forbid(unsafe_code)]
+
+use core::fmt;
+
+macro_rules! codes {
+    ($($number:literal $name:ident $summary:literal;)*) => {
+        /// What went wrong, as a stable number.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[repr(u16)]
+        #[allow(missing_docs, reason = "each variant's text is its summary, see codes!")]
+        pub enum Code { $(#[doc = $summary] $name = $number,)* }
+
+        impl Code {
+            /// All codes, in ascending order.
+            pub const ALL: &'static [Code] = &[$(Code::$name,)*];
+
+            /// The number printed after `E`.
+            pub const fn number(self) -> u16 {
+                self as u16
+            }
+
+            /// One short clause.
+            pub const fn summary(self) -> &'static str {
+                match self { $(Code::$name => $summary,)* }
+            }
+        }
+    };
+}
+
+codes! {
+    // 1xx: storage devices
+    101 NoCard "no card answers";
+    102 CardTimeout "the card stopped answering";
+    103 CardTransfer "data from the card arrived damaged";
+    104 CardUnsupported "the card cannot be used";
+    105 CardRemoved "the card was removed";
+    106 ReadBeyondEnd "read beyond the end of the device";
+    107 ControllerFault "the card controller reports a fault";
+    // 2xx: partitions
+    201 NoPartitions "no partition table";
+    202 PartitionTableCorrupt "the partition table is damaged";
+    // 3xx: file systems
+    301 UnknownFileSystem "not a FAT or ext4 file system";
+    302 FileSystemCorrupt "the file system is damaged";
+    303 FileSystemFeature "the file system uses a feature that cannot be read";
+    304 NotFound "no such file";
+    305 WrongFileType "not a file of the kind expected";
+    306 TooManyLinks "too many symbolic links";
+    307 FileRead "a file could not be read";
+    // 4xx: boot configuration
+    401 ConfigurationEmpty "the boot configuration has no entry";
+    402 ConfigurationNotText "the boot configuration is not text";
+    403 ConfigurationTooLarge "the boot configuration is too large";
+    404 NothingToBoot "no generation found";
+    405 EntryIncomplete "the entry names no kernel";
+    // 5xx: kernel and initrd
+    501 KernelNotArm64 "not an arm64 kernel image";
+    502 KernelTruncated "the kernel is truncated";
+    503 KernelUnsupported "the kernel cannot run here";
+    504 DoesNotFit "does not fit into memory";
+    505 InitrdEmpty "the initrd is empty";
+    // 6xx: device tree
+    601 DeviceTreeCorrupt "the device tree is damaged";
+    602 DeviceTreeMissing "no device tree for this board";
+    603 DeviceTreeEdit "the device tree cannot be patched";
+    // 7xx: the loader itself
+    701 ProcessorException "the processor took an exception";
+    702 Panic "the loader found itself in an impossible state";
+    703 MemoryUnknown "the memory size is not known";
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "E{:03}", self.number())
+    }
+}
+
+/// An error with a stable code. `Display` of the error itself names what and where.
+pub trait Coded: fmt::Display {
+    /// The code to look up.
+    fn code(&self) -> Code;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_unique_and_ascending() {
+        assert!(Code::ALL.windows(2).all(|pair| pair[0] < pair[1]));
+    }
+}

@@ -1,0 +1,26 @@
+//! Firn: second-stage bootloader for NixOS on NXP i.MX 8M boards.
+//!
+//! The way of a boot: the stage before (TF-A BL31, U-Boot's `booti`, or an emulator) enters
+//! [`bin/loader.rs`](../firn_loader/index.html) at EL2; it brings up the MMU, the heap and the
+//! console ([`arch`]), finds cards ([`driver`]), partitions ([`block`]) and file systems ([`fs`]),
+//! lists generations ([`nixos`]), lets a person choose ([`menu`]), loads and places kernel,
+//! initrd and device tree ([`linux`], [`devicetree`]) and jumps.
+//!
+//! Everything here compiles and is tested on the host. Assembly lives in [`arch`], volatile access
+//! in [`mmio`], memory shared with devices in [`dma`]; nothing else may use `unsafe`.
+
+#![no_std]
+#![deny(unsafe_code)]
+
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+pub mod block;
+pub mod board;
+pub mod dma;
+pub mod error;
+pub mod fs;
+pub mod mmio;
+pub mod nixos;
+pub mod time;

@@ -1,0 +1,42 @@
+//! Register access: the only home of volatile access.
+//!
+//! Drivers are written over [`Bus`]; the firmware gives them [`Hardware`], host tests a device
+//! model. Accesses are width-exact, because several i.MX 8M blocks (WDOG, the DDR PHY) only answer
+//! to their own width, and are made with inline assembly of one plain load or store: a compiler may
+//! turn `write_volatile` into an instruction that a hypervisor or a model cannot decode.
+
+#![allow(unsafe_code, reason = "the room of volatile access")]
+
+/// A 32-bit physical address space of registers. All of the SoC's registers are below 4 GiB.
+///
+/// Methods take `&self`: a bus is shared by the drivers on it, and models use interior mutability.
+pub trait Bus {
+    /// Reads 16 bits at a 2-aligned address.
+    fn read16(&self, address: u32) -> u16;
+    /// Writes 16 bits at a 2-aligned address.
+    fn write16(&self, address: u32, value: u16);
+    /// Reads 32 bits at a 4-aligned address.
+    fn read32(&self, address: u32) -> u32;
+    /// Writes 32 bits at a 4-aligned address.
+    fn write32(&self, address: u32, value: u32);
+
+    /// Reads, clears `clear`, sets `set`, writes back.
+    fn modify32(&self, address: u32, clear: u32, set: u32) {
+        self.write32(address, self.read32(address) & !clear | set);
+    }
+}
+
+impl<B: Bus + ?Sized> Bus for &B {
+    fn read16(&self, address: u32) -> u16 {
+        (**self).read16(address)
+    }
+    fn write16(&self, address: u32, value: u16) {
+        (**self).write16(address, value);
+    }
+    fn read32(&self, address: u32) -> u32 {
+        (**self).read32(address)
+    }
+    fn write32(&self, address: u32, value: u32) {
+        (**self).write32(address, value);
+    }
+}

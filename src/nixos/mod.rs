@@ -1,0 +1,85 @@
+//! NixOS generations: what can be booted, whichever file says so.
+
+use alloc::{string::String, vec::Vec};
+
+/// Something that can be booted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Generation {
+    /// Identity: the toplevel store path (from `init=`), or, for entries that are not NixOS's, the
+    /// source and label.
+    pub id: String,
+    /// Where it was found.
+    pub source: Source,
+    /// The name under which its source knows it (an extlinux `LABEL`).
+    pub name: String,
+    /// What the source's author wants to be shown.
+    pub title: String,
+    /// Generation number, where the source tells.
+    pub number: Option<u32>,
+    /// Specialisation, if it is one.
+    pub specialisation: Option<String>,
+    /// Date and time of the build as the source writes it.
+    pub date: Option<String>,
+    /// NixOS version.
+    pub version: Option<String>,
+    /// Kernel version, where the kernel's store path tells.
+    pub kernel_version: Option<String>,
+    /// Whether it is what boots when nobody chooses.
+    pub default: bool,
+    /// What to load.
+    pub files: BootFiles,
+    /// Why it cannot be booted, as far as is known without loading it.
+    pub broken: Option<String>,
+}
+
+/// Which of the sources names a generation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Source {
+    /// `extlinux.conf`.
+    Extlinux,
+}
+
+/// The pieces of a boot, as normalised absolute paths on the volume that was searched.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BootFiles {
+    /// The kernel.
+    pub kernel: String,
+    /// Initrds, concatenated in this order.
+    pub initrds: Vec<String>,
+    /// The device tree.
+    pub device_tree: DeviceTreeFile,
+    /// The kernel command line.
+    pub command_line: String,
+}
+
+/// How a source names the device tree.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum DeviceTreeFile {
+    /// Not at all: the one handed to the loader serves.
+    #[default]
+    FromFirmware,
+    /// One file.
+    File(String),
+    /// A directory in which the board's own name is looked up.
+    Directory(String),
+}
+
+/// What a source says about the menu.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// How long the menu waits.
+    pub timeout: Timeout,
+    /// The title over the menu.
+    pub title: Option<String>,
+}
+
+/// How long the menu waits for a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Timeout {
+    /// Boots the default at once; no menu unless a key is held.
+    Immediate,
+    /// Tenths of a second.
+    After(u32),
+    /// Waits for ever.
+    Never,
+}

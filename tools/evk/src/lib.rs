@@ -1,0 +1,1 @@
+//! The emulated EVK: QEMU, cards, device models on its GDB port.

@@ -1,0 +1,3 @@
+//! `firn`: the command of the build host and of the running target.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! `cargo xtask`: set-up, build, demo and tests for developers.
+
+fn main() {}
