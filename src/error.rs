@@ -58,6 +58,9 @@ codes! {
     403 ConfigurationTooLarge "the boot configuration is too large";
     404 NothingToBoot "no generation found";
     405 EntryIncomplete "the entry names no kernel";
+    406 ConfigurationLineIgnored "a line of the boot configuration is ignored";
+    407 DefaultUnusable "the default entry cannot be booted";
+    408 EntryDamaged "the entry is damaged";
     // 5xx: kernel and initrd
     501 KernelNotArm64 "not an arm64 kernel image";
     502 KernelTruncated "the kernel is truncated";

@@ -1,6 +1,19 @@
 //! NixOS generations: what can be booted, whichever file says so.
+//!
+//! A source ([`extlinux`]) turns bytes into [`Generation`]s, [`list`] brings them into the order of
+//! the menu. Pure: nothing here knows where its bytes come from.
+
+#![forbid(unsafe_code)]
 
 use alloc::{string::String, vec::Vec};
+use core::fmt;
+
+use crate::error::{Code, Coded};
+
+pub mod extlinux;
+pub mod list;
+pub mod naming;
+pub mod path;
 
 /// Something that can be booted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,7 +42,28 @@ pub struct Generation {
     /// What to load.
     pub files: BootFiles,
     /// Why it cannot be booted, as far as is known without loading it.
-    pub broken: Option<String>,
+    pub broken: Option<Broken>,
+}
+
+/// Why a generation cannot be booted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Broken {
+    /// The code to look up.
+    pub code: Code,
+    /// One clause that names the piece.
+    pub reason: String,
+}
+
+impl Coded for Broken {
+    fn code(&self) -> Code {
+        self.code
+    }
+}
+
+impl fmt::Display for Broken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.reason)
+    }
 }
 
 /// Which of the sources names a generation.
@@ -37,6 +71,14 @@ pub struct Generation {
 pub enum Source {
     /// `extlinux.conf`.
     Extlinux,
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Source::Extlinux => "extlinux",
+        })
+    }
 }
 
 /// The pieces of a boot, as normalised absolute paths on the volume that was searched.
@@ -71,6 +113,8 @@ pub struct Settings {
     pub timeout: Timeout,
     /// The title over the menu.
     pub title: Option<String>,
+    /// Whether only the countdown is shown until a key is pressed.
+    pub hidden: bool,
 }
 
 /// How long the menu waits for a key.
