@@ -1,1 +1,3 @@
 //! The emulated EVK: QEMU, cards, device models on its GDB port.
+
+pub mod assets;

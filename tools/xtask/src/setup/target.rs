@@ -1,0 +1,288 @@
+//! The bare-metal target's standard library: from rustup, else built from Debian's `rust-src` of
+//! exactly the compiler's version and put where rustup would have put it.
+//!
+//! What was built here is marked, so that it can be replaced when the compiler is updated: rustup
+//! does not know of it and leaves the old files behind.
+
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use evk::assets::find_tool;
+
+use super::apt::{self, Archive, Package};
+use super::{Step, Workshop, progress, remove_directory};
+use crate::process;
+
+pub(super) const STEP: Step = Step { name: "bare-metal target", present, provide };
+
+/// The target that the firmware is built for.
+pub(crate) const TRIPLE: &str = "aarch64-unknown-none";
+
+/// Lies beside the libraries that were built here; holds what they were built from.
+const MARK: &str = "built-by-firn-setup";
+
+/// Suites that have, or had, a `rust-src`; the second row's lists are large.
+const SUITES: [&[&str]; 2] = [&["trixie", "trixie-backports"], &["testing", "unstable"]];
+
+const QUERY_DEADLINE: Duration = Duration::from_secs(30);
+/// A reachable server needs seconds for the 20 MB; an unreachable one must not hold anybody up.
+const RUSTUP_DEADLINE: Duration = Duration::from_secs(120);
+const BUILD_DEADLINE: Duration = Duration::from_secs(900);
+
+/// The compiler that `cargo` uses here.
+pub(crate) struct Compiler {
+    program: OsString,
+    /// For example `1.95.0`.
+    release: String,
+    /// Where its libraries are.
+    sysroot: PathBuf,
+}
+
+impl Compiler {
+    /// Asks the compiler itself.
+    pub(crate) fn find() -> Result<Self> {
+        let program = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+        let ask = |arguments: &[&str]| {
+            process::output(Command::new(&program).args(arguments), QUERY_DEADLINE)
+        };
+        let version = ask(&["-vV"])?;
+        let release = version.lines().find_map(|line| line.strip_prefix("release: "));
+        let release = release.with_context(|| format!("`rustc -vV` answers {version:?}"))?;
+        let sysroot = ask(&["--print", "sysroot"])?;
+        let sysroot = sysroot.trim();
+        Ok(Self { release: release.to_owned(), sysroot: sysroot.into(), program })
+    }
+
+    /// Whether it can build for the bare-metal target, with libraries of its own version.
+    fn has_target(&self) -> bool {
+        if !self.target_directory().is_dir() {
+            return false;
+        }
+        let Ok(directory) = tempfile::tempdir() else { return false };
+        let source = directory.path().join("probe.rs");
+        if fs::write(&source, "#![no_std]\nextern crate alloc;\n").is_err() {
+            return false;
+        }
+        let mut rustc = Command::new(&self.program);
+        rustc.args(["--crate-type=rlib", "--emit=metadata", "--target", TRIPLE, "--out-dir"]);
+        rustc.arg(directory.path()).arg(&source);
+        process::output(&mut rustc, QUERY_DEADLINE).is_ok()
+    }
+
+    fn rustlib(&self) -> PathBuf {
+        self.sysroot.join("lib/rustlib")
+    }
+
+    fn target_directory(&self) -> PathBuf {
+        self.rustlib().join(TRIPLE)
+    }
+
+    fn origin(&self) -> String {
+        let mark = fs::read_to_string(self.target_directory().join(MARK));
+        let from = mark.map_or("rustup".to_owned(), |mark| mark.trim().to_owned());
+        format!("{TRIPLE} of rustc {} ({from})", self.release)
+    }
+}
+
+fn present(_: &Workshop) -> Result<Option<String>> {
+    let compiler = Compiler::find()?;
+    Ok(compiler.has_target().then(|| compiler.origin()))
+}
+
+fn provide(workshop: &mut Workshop) -> Result<()> {
+    let compiler = Compiler::find()?;
+    remove_own_build(&compiler)?;
+    let Err(refused) = from_rustup() else { return Ok(()) };
+    progress(&format!("not through rustup: {refused:#}"));
+    from_source(workshop, &compiler)
+}
+
+/// Libraries of an earlier compiler would only be in the way.
+fn remove_own_build(compiler: &Compiler) -> Result<()> {
+    let directory = compiler.target_directory();
+    if directory.join(MARK).exists() { remove_directory(&directory) } else { Ok(()) }
+}
+
+fn from_rustup() -> Result<()> {
+    let rustup = find_tool("rustup").context("it is not installed")?;
+    let mut command = Command::new(rustup);
+    process::output(command.args(["target", "add", TRIPLE]), RUSTUP_DEADLINE).map(drop)
+}
+
+fn from_source(workshop: &Workshop, compiler: &Compiler) -> Result<()> {
+    let (archive, package) = find_source(workshop, &compiler.release)?;
+    let source = workshop.make_directory("rust-src", |root| archive.unpack(&package, root))?;
+    let source = source.join(format!("usr/src/rustc-{}", compiler.release));
+    ensure!(source.join("library/core").is_dir(), "no library/core below {}", source.display());
+    progress("building core and alloc for the bare-metal target (half a minute)");
+    let link = SourceLink::make(compiler, &source)?;
+    let libraries = build_libraries(workshop, compiler)?;
+    drop(link);
+    install(compiler, &libraries, &package)?;
+    remove_directory(&workshop.cache.join("rust-src"))?;
+    remove_directory(&workshop.cache.join("rust-std"))
+}
+
+fn find_source(workshop: &Workshop, release: &str) -> Result<(Archive, Package)> {
+    let mut seen = Vec::new();
+    for suites in SUITES {
+        let archive = workshop.archive(&apt::native_architecture()?, suites)?;
+        let versions = archive.versions("rust-src")?;
+        if let Some(package) = versions.iter().find(|package| upstream(&package.version) == release)
+        {
+            return Ok((archive, package.clone()));
+        }
+        seen.extend(versions.iter().map(|package| upstream(&package.version).to_owned()));
+    }
+    bail!(
+        "neither rustup nor Debian has the sources of rustc {release} (Debian has {}): \
+         `rustup target add {TRIPLE}` where its server is reachable, or use one of those compilers",
+        seen.join(", ")
+    )
+}
+
+/// The upstream part of a Debian version: `1.95.0` of `1.95.0+dfsg1-2~bpo13+1`.
+fn upstream(version: &str) -> &str {
+    version.split(['+', '-', '~']).next().unwrap_or(version)
+}
+
+/// The sources where `-Zbuild-std` looks for them. Taken away again: rustup's own component
+/// `rust-src` would find its place occupied.
+struct SourceLink(Option<PathBuf>);
+
+impl SourceLink {
+    fn make(compiler: &Compiler, source: &Path) -> Result<Self> {
+        let place = compiler.rustlib().join("src/rust");
+        if place.join("library/core").is_dir() {
+            return Ok(Self(None));
+        }
+        // A link that an interrupted run left behind leads nowhere.
+        let _ = fs::remove_file(&place);
+        fs::create_dir_all(compiler.rustlib().join("src"))
+            .and_then(|()| std::os::unix::fs::symlink(source, &place))
+            .with_context(|| format!("cannot write {}", place.display()))?;
+        Ok(Self(Some(place)))
+    }
+}
+
+impl Drop for SourceLink {
+    fn drop(&mut self) {
+        if let Some(place) = &self.0 {
+            // Nothing depends on it; at worst the next run replaces it.
+            let _ = fs::remove_file(place);
+        }
+    }
+}
+
+/// Builds the libraries in a scratch crate; returns the directory that they are in.
+fn build_libraries(workshop: &Workshop, compiler: &Compiler) -> Result<PathBuf> {
+    let scratch = workshop.make_directory("rust-std", |scratch| {
+        fs::create_dir(scratch.join("src"))?;
+        fs::write(scratch.join("src/lib.rs"), "#![no_std]\n")?;
+        let manifest = "[package]\nname = \"scratch\"\nedition = \"2024\"\n[workspace]\n";
+        Ok(fs::write(scratch.join("Cargo.toml"), manifest)?)
+    })?;
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo
+        .args(["build", "--release", "--target", TRIPLE])
+        .args(["-Zbuild-std=core,alloc,compiler_builtins"])
+        .args(["-Zbuild-std-features=compiler-builtins-mem"])
+        .current_dir(&scratch)
+        .env("RUSTC", &compiler.program)
+        .env("RUSTC_BOOTSTRAP", "1")
+        // Bitcode is what fat LTO links; it can't be had together with LTO of this build.
+        .env("RUSTFLAGS", "-Cembed-bitcode=yes")
+        .env("CARGO_PROFILE_RELEASE_LTO", "off")
+        .env("CARGO_TARGET_DIR", scratch.join("target"))
+        .env_remove("CARGO_ENCODED_RUSTFLAGS")
+        .env_remove("CARGO_BUILD_TARGET");
+    process::output(&mut cargo, BUILD_DEADLINE)?;
+    Ok(scratch.join("target").join(TRIPLE).join("release/deps"))
+}
+
+fn install(compiler: &Compiler, built: &Path, package: &Package) -> Result<()> {
+    let directory = compiler.target_directory();
+    let libraries = directory.join("lib");
+    let mark = format!("built from Debian's {} {}\n", package.name, package.version);
+    // The mark first: whatever follows is then known to be ours.
+    fs::create_dir_all(&libraries)
+        .and_then(|()| fs::write(directory.join(MARK), mark))
+        .with_context(|| {
+            format!(
+                "cannot write {}: this compiler is not the user's own; use one of rustup",
+                directory.display()
+            )
+        })?;
+    for name in ["core", "alloc", "compiler_builtins"] {
+        let file = find_library(built, name)?;
+        let target = libraries.join(file.file_name().context("a library without a name")?);
+        fs::copy(&file, &target).with_context(|| format!("cannot write {}", target.display()))?;
+    }
+    Ok(())
+}
+
+fn find_library(directory: &Path, name: &str) -> Result<PathBuf> {
+    let prefix = format!("lib{name}-");
+    fs::read_dir(directory)?
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .find(|path| {
+            let file = path.file_name().unwrap_or_default().to_string_lossy();
+            file.starts_with(&prefix) && file.ends_with(".rlib")
+        })
+        .with_context(|| format!("the build left no {prefix}*.rlib in {}", directory.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_debian_version_is_compared_by_its_upstream_part() {
+        assert_eq!(upstream("1.95.0+dfsg1-2~bpo13+1"), "1.95.0");
+        assert_eq!(upstream("1.63.0-2"), "1.63.0");
+        assert_ne!(upstream("1.95.0+dfsg1-2"), "1.95");
+    }
+
+    #[test]
+    fn the_compiler_in_use_tells_its_version_and_sysroot() {
+        let compiler = Compiler::find().unwrap();
+        assert!(compiler.rustlib().is_dir());
+        assert_eq!(compiler.release.split('.').count(), 3);
+    }
+
+    #[test]
+    fn libraries_of_an_earlier_compiler_go_only_if_they_were_built_here() {
+        let directory = tempfile::tempdir().unwrap();
+        let compiler = Compiler {
+            program: "rustc".into(),
+            release: "1.95.0".into(),
+            sysroot: directory.path().to_owned(),
+        };
+        let libraries = compiler.target_directory();
+        fs::create_dir_all(libraries.join("lib")).unwrap();
+        remove_own_build(&compiler).unwrap();
+        assert!(libraries.exists(), "rustup's were removed");
+        fs::write(libraries.join(MARK), "").unwrap();
+        remove_own_build(&compiler).unwrap();
+        assert!(!libraries.exists());
+    }
+
+    #[test]
+    fn the_link_to_the_sources_does_not_outlive_the_build() {
+        let directory = tempfile::tempdir().unwrap();
+        let compiler = Compiler {
+            program: "rustc".into(),
+            release: "1.95.0".into(),
+            sysroot: directory.path().to_owned(),
+        };
+        let link = SourceLink::make(&compiler, Path::new("/")).unwrap();
+        let place = compiler.rustlib().join("src/rust");
+        assert!(place.is_symlink());
+        drop(link);
+        assert!(!place.is_symlink());
+    }
+}
