@@ -21,6 +21,8 @@ pub mod board;
 pub mod dma;
 pub mod error;
 pub mod fs;
+pub mod linux;
+pub mod memory;
 pub mod mmio;
 pub mod nixos;
 pub mod time;
