@@ -1,0 +1,304 @@
+//! Starts QEMU's model of the EVK with the cards and the firmware that a test or a person wants.
+//!
+//! Sources: QEMU 10.0 `docs/system/arm/imx8mp-evk.rst`, `qemu-system-aarch64(1)`. UART2, the board's
+//! console, is the second serial port; `bus=1` is uSDHC2 and `bus=2` uSDHC3.
+
+use std::{
+    ffi::OsString,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    thread,
+};
+
+use anyhow::{Context as _, Result};
+
+use crate::{
+    assets::Assets,
+    gdb::{self, Bus},
+    session::Session,
+};
+
+/// Where the first stage is put. Source: i.MX 8M Plus boot ROM convention (OCRAM).
+const FIRST_STAGE: u64 = 0x92_0000;
+/// Where BL31 is put. Source: TF-A, plat/imx/imx8m/imx8mp.
+const BL31: u64 = 0x97_0000;
+/// Where BL31 jumps to. Source: TF-A, plat/imx/imx8m/imx8mp.
+const BL33: u64 = 0x4020_0000;
+
+/// How the firmware under test is entered.
+#[derive(Clone, Debug)]
+pub enum Entry {
+    /// As QEMU enters a Linux kernel: at EL2 with a device tree in x0 and PSCI behind SMC.
+    Kernel {
+        /// A file with an arm64 `Image` header.
+        image: PathBuf,
+        /// The device tree; without one x0 would point at ATAGs.
+        device_tree: PathBuf,
+        /// An initrd, where the image is Linux itself.
+        initrd: Option<PathBuf>,
+        /// The command line that goes into the tree.
+        command_line: Option<String>,
+    },
+    /// As on the board: something at EL3 jumps to the real BL31, which jumps to `bl33`. QEMU then
+    /// cannot start other CPUs; its GDB port answers for the devices that it lacks.
+    Bl31 {
+        /// What runs first, at EL3 in OCRAM.
+        first_stage: PathBuf,
+        /// TF-A's BL31.
+        bl31: PathBuf,
+        /// What runs at EL2 in the end.
+        bl33: PathBuf,
+    },
+}
+
+/// A slot of the board.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Slot {
+    /// The SD slot, uSDHC2.
+    #[default]
+    Sd,
+    /// Where the real board has its eMMC, uSDHC3. QEMU has an SD card there.
+    Emmc,
+}
+
+impl Slot {
+    fn bus(self) -> u32 {
+        match self {
+            Slot::Sd => 1,
+            Slot::Emmc => 2,
+        }
+    }
+}
+
+/// A card in a slot.
+#[derive(Clone, Debug)]
+struct Drive {
+    slot: Slot,
+    image: PathBuf,
+    writable: bool,
+    bad_sectors: Vec<u64>,
+}
+
+impl Drive {
+    fn option(&self) -> String {
+        // Commas end a value unless they are doubled.
+        let image = self.image.display().to_string().replace(',', ",,");
+        let snapshot = if self.writable { "off" } else { "on" };
+        let mut option = format!("if=sd,bus={},snapshot={snapshot},format=raw,", self.slot.bus());
+        if self.bad_sectors.is_empty() {
+            return option + &format!("file={image}");
+        }
+        option +=
+            &format!("file.driver=blkdebug,file.image.driver=file,file.image.filename={image}");
+        for (index, sector) in self.bad_sectors.iter().enumerate() {
+            let rule = format!("file.inject-error.{index}");
+            option += &format!(",{rule}.event=read_aio,{rule}.errno=5,{rule}.sector={sector}");
+        }
+        option
+    }
+}
+
+/// A board to be started.
+#[derive(Clone, Debug)]
+pub struct Machine {
+    entry: Entry,
+    memory: String,
+    cpus: u32,
+    drives: Vec<Drive>,
+    trace: Option<(Vec<String>, PathBuf)>,
+    counted_time: bool,
+    plugin: Option<OsString>,
+    ends_at_reset: bool,
+}
+
+impl Machine {
+    /// A board with 2 GiB of memory, no card, and four CPUs; under BL31 with one CPU and 6 GiB, what
+    /// the real board has, because nothing tells firmware there.
+    pub fn new(entry: Entry) -> Self {
+        let (memory, cpus) = match entry {
+            Entry::Kernel { .. } => ("2G", 4),
+            Entry::Bl31 { .. } => ("6G", 1),
+        };
+        Self {
+            entry,
+            memory: memory.into(),
+            cpus,
+            drives: Vec::new(),
+            trace: None,
+            counted_time: false,
+            plugin: None,
+            ends_at_reset: false,
+        }
+    }
+
+    /// With that much memory, as QEMU takes it (`3G`, `512M`).
+    #[must_use]
+    pub fn memory(mut self, size: &str) -> Self {
+        self.memory = size.into();
+        self
+    }
+
+    /// With so many CPUs, at most four.
+    #[must_use]
+    pub fn cpus(mut self, count: u32) -> Self {
+        self.cpus = count;
+        self
+    }
+
+    /// With a card. What the guest writes to it is forgotten.
+    #[must_use]
+    pub fn card(mut self, slot: Slot, image: impl Into<PathBuf>) -> Self {
+        let image = image.into();
+        self.drives.push(Drive { slot, image, writable: false, bad_sectors: Vec::new() });
+        self
+    }
+
+    /// With a card that keeps what the guest writes.
+    #[must_use]
+    pub fn writable_card(mut self, slot: Slot, image: impl Into<PathBuf>) -> Self {
+        let image = image.into();
+        self.drives.push(Drive { slot, image, writable: true, bad_sectors: Vec::new() });
+        self
+    }
+
+    /// With a card whose `sectors` (of 512 bytes) cannot be read.
+    #[must_use]
+    pub fn failing_card(
+        mut self,
+        slot: Slot,
+        image: impl Into<PathBuf>,
+        sectors: impl IntoIterator<Item = u64>,
+    ) -> Self {
+        let image = image.into();
+        let bad_sectors = sectors.into_iter().collect();
+        self.drives.push(Drive { slot, image, writable: false, bad_sectors });
+        self
+    }
+
+    /// With these trace events of QEMU written to a file, for [`trace`](crate::trace) to read.
+    #[must_use]
+    pub fn trace(mut self, events: &[&str], file: impl Into<PathBuf>) -> Self {
+        self.trace = Some((events.iter().map(|&event| event.into()).collect(), file.into()));
+        self
+    }
+
+    /// With a clock that counts instructions, one a nanosecond: two runs are the same to the byte.
+    #[must_use]
+    pub fn counted_time(mut self) -> Self {
+        self.counted_time = true;
+        self
+    }
+
+    /// With a TCG plugin, as QEMU's `-plugin` takes it.
+    #[must_use]
+    pub fn plugin(mut self, option: impl Into<OsString>) -> Self {
+        self.plugin = Some(option.into());
+        self
+    }
+
+    /// A reset ends the emulator instead of starting over.
+    #[must_use]
+    pub fn ends_at_reset(mut self) -> Self {
+        self.ends_at_reset = true;
+        self
+    }
+
+    /// Starts the board.
+    pub fn start(&self, assets: &Assets) -> Result<Session> {
+        let mut command = Command::new(&assets.qemu);
+        command
+            .args(["-M", "imx8mp-evk", "-display", "none", "-nodefaults", "-monitor", "none"])
+            .args(["-m", &self.memory, "-smp", &self.cpus.to_string()])
+            .args(["-chardev", "stdio,id=console,signal=off"])
+            .args(["-serial", "null", "-serial", "chardev:console"]);
+        for drive in &self.drives {
+            command.args(["-drive", &drive.option()]);
+        }
+        self.add_observers(&mut command);
+        let debug_port = self.add_entry(&mut command)?;
+        let child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .with_context(|| format!("starting {}", assets.qemu.display()))?;
+        let bus = debug_port.as_ref().map(|folder| {
+            let port = folder.path().join(GDB_SOCKET);
+            thread::spawn(move || gdb::serve_until(&port, Bus::imx8mp(), BL33))
+        });
+        Session::new(child, bus, debug_port)
+    }
+
+    fn add_observers(&self, command: &mut Command) {
+        if let Some((events, file)) = &self.trace {
+            for event in events {
+                command.args(["-trace", event]);
+            }
+            command.arg("-D").arg(file);
+        }
+        if self.counted_time {
+            command.args(["-icount", "shift=0,sleep=off", "-rtc", "clock=vm"]);
+        }
+        if let Some(plugin) = &self.plugin {
+            command.arg("-plugin").arg(plugin);
+        }
+        if self.ends_at_reset {
+            command.arg("-no-reboot");
+        }
+    }
+
+    /// Returns the folder of the GDB port's socket, where one is needed.
+    fn add_entry(&self, command: &mut Command) -> Result<Option<tempfile::TempDir>> {
+        match &self.entry {
+            Entry::Kernel { image, device_tree, initrd, command_line } => {
+                command.arg("-kernel").arg(image).arg("-dtb").arg(device_tree);
+                if let Some(initrd) = initrd {
+                    command.arg("-initrd").arg(initrd);
+                }
+                if let Some(line) = command_line {
+                    command.args(["-append", line]);
+                }
+                Ok(None)
+            }
+            Entry::Bl31 { first_stage, bl31, bl33 } => {
+                command.arg("-device").arg(loader(first_stage, FIRST_STAGE, ",cpu-num=0"));
+                command.arg("-device").arg(loader(bl31, BL31, ""));
+                command.arg("-device").arg(loader(bl33, BL33, ""));
+                let folder = tempfile::tempdir()?;
+                let socket = folder.path().join(GDB_SOCKET).display().to_string();
+                command
+                    .args(["-chardev", &format!("socket,id=gdb,path={socket},server=on,wait=off")])
+                    .args(["-gdb", "chardev:gdb", "-S"]);
+                Ok(Some(folder))
+            }
+        }
+    }
+}
+
+const GDB_SOCKET: &str = "gdb";
+
+fn loader(file: &Path, address: u64, more: &str) -> String {
+    let file = file.display().to_string().replace(',', ",,");
+    format!("loader,file={file},addr={address:#x},force-raw=on{more}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_card_with_bad_sectors_is_read_through_blkdebug() {
+        let drive = Drive {
+            slot: Slot::Emmc,
+            image: "a,b.img".into(),
+            writable: false,
+            bad_sectors: vec![7],
+        };
+        assert_eq!(
+            drive.option(),
+            "if=sd,bus=2,snapshot=on,format=raw,file.driver=blkdebug,file.image.driver=file,\
+             file.image.filename=a,,b.img,file.inject-error.0.event=read_aio,\
+             file.inject-error.0.errno=5,file.inject-error.0.sector=7"
+        );
+    }
+}

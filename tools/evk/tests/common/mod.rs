@@ -1,0 +1,38 @@
+//! What the tests of the emulated board share.
+
+#![allow(dead_code, reason = "each test file uses its part")]
+
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use evk::{assets::Assets, qemu::Entry};
+
+/// For what a loader does: seconds alone, more when several boards share two cores.
+pub(crate) const SOON: Duration = Duration::from_secs(60);
+/// For Linux from its first instruction to userspace.
+pub(crate) const LINUX: Duration = Duration::from_secs(180);
+
+pub(crate) fn assets() -> Assets {
+    Assets::locate().expect("set-up")
+}
+
+/// The workspace's folder for what this project builds.
+pub(crate) fn target() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/firn")
+}
+
+pub(crate) fn cards() -> PathBuf {
+    target().join("cards")
+}
+
+/// The board's device tree as the kernel brings it.
+pub(crate) fn device_tree() -> PathBuf {
+    assets().dtbs.join(evk::nixos::DEVICE_TREE)
+}
+
+/// Entered as QEMU enters a kernel, with nothing but a device tree.
+pub(crate) fn kernel_entry(image: PathBuf) -> Entry {
+    Entry::Kernel { image, device_tree: device_tree(), initrd: None, command_line: None }
+}
