@@ -195,6 +195,31 @@ impl Manifest {
     }
 }
 
+/// The root of the tree that this program was built from.
+#[must_use]
+pub fn tree() -> PathBuf {
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    package.ancestors().nth(2).unwrap_or(package).to_owned()
+}
+
+/// Where `cargo xtask build` puts the firmware: `firn.bin` and `firn.elf`.
+#[must_use]
+pub fn firmware_dir() -> PathBuf {
+    tree().join("target/firn/imx8mp-evk")
+}
+
+/// A file of the firmware, for example `firn.bin`.
+///
+/// # Errors
+/// It has not been built.
+pub fn firmware(name: &str) -> Result<PathBuf> {
+    let file = firmware_dir().join(name);
+    if !file.exists() {
+        bail!("{} is not there: run `cargo xtask build`", file.display());
+    }
+    Ok(file)
+}
+
 /// Where downloads and what is made of them are kept: `$FIRN_CACHE`, else `$XDG_CACHE_HOME/firn`,
 /// else `~/.cache/firn`. The directory may not exist yet.
 ///
@@ -248,6 +273,14 @@ mod tests {
         assert_eq!(place(&[home, xdg]), Some("/var/xdg/firn".into()));
         assert_eq!(place(&[home]), Some("/home/u/.cache/firn".into()));
         assert_eq!(place(&[]), None);
+    }
+
+    #[test]
+    fn the_firmware_is_looked_for_in_the_tree() {
+        assert!(tree().join("tools/evk/src/assets.rs").is_file());
+        assert_eq!(firmware_dir(), tree().join("target/firn/imx8mp-evk"));
+        let error = firmware("no-such.bin").unwrap_err().to_string();
+        assert!(error.contains("no-such.bin") && error.contains("cargo xtask build"), "{error}");
     }
 
     #[test]

@@ -1,8 +1,14 @@
 //! `cargo xtask`: developers' chores, one module each.
 #![forbid(unsafe_code)]
 
+mod build;
+mod flatten;
+mod licences;
 mod process;
 mod setup;
+mod test;
+
+use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
@@ -17,11 +23,15 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Chore {
     Setup(setup::Arguments),
+    Build(build::Arguments),
+    Test(test::Arguments),
 }
 
 fn main() -> std::process::ExitCode {
     let outcome = match Arguments::parse().chore {
         Chore::Setup(arguments) => setup::run(&arguments),
+        Chore::Build(arguments) => build::run(&arguments),
+        Chore::Test(arguments) => test::run(&arguments),
     };
     match outcome {
         Ok(()) => std::process::ExitCode::SUCCESS,
@@ -30,4 +40,9 @@ fn main() -> std::process::ExitCode {
             std::process::ExitCode::FAILURE
         }
     }
+}
+
+/// The root of the tree.
+fn root() -> PathBuf {
+    evk::assets::tree()
 }

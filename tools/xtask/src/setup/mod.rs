@@ -16,6 +16,7 @@ use anyhow::{Context as _, Result};
 use evk::assets::{self, Manifest};
 
 use apt::Archive;
+pub(crate) use target::TRIPLE;
 
 /// Provide what building and emulation need: bare-metal target, QEMU, kernel, BL31, tools.
 ///
@@ -31,7 +32,17 @@ struct Step {
     provide: fn(&mut Workshop) -> Result<()>,
 }
 
-const STEPS: [Step; 4] = [tools::STEP, target::STEP, qemu::STEP, guest::STEP];
+const BUILD_STEPS: &[Step] = &[target::STEP];
+const EMULATION_STEPS: &[Step] = &[tools::STEP, qemu::STEP, guest::STEP];
+
+/// What a chore is about to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Need {
+    /// Building the firmware, which works on any system that has a compiler.
+    Build,
+    /// Building it and running it.
+    Everything,
+}
 
 /// Where the steps work.
 struct Workshop {
@@ -76,10 +87,20 @@ impl Workshop {
 
 /// Says what is there and provides what is not.
 pub(crate) fn run(_: &Arguments) -> Result<()> {
+    complete(Need::Everything, |name, found| println!("{name}: {found}"))
+}
+
+/// Provides what is missing; silent when nothing is.
+pub(crate) fn ensure(need: Need) -> Result<()> {
+    complete(need, |_, _| {})
+}
+
+fn complete(need: Need, tell: impl Fn(&str, &str)) -> Result<()> {
     let cache = assets::cache_dir()?;
     let mut workshop = Workshop::open(cache.clone())?;
     let mut lock = None;
-    for step in &STEPS {
+    let emulation = if need == Need::Everything { EMULATION_STEPS } else { &[] };
+    for step in BUILD_STEPS.iter().chain(emulation) {
         let mut found = (step.present)(&workshop)?;
         if found.is_none() && lock.is_none() {
             lock = Some(take_lock(&cache)?);
@@ -96,7 +117,7 @@ pub(crate) fn run(_: &Arguments) -> Result<()> {
             let found = found.as_deref().context("it was provided and still can't be used");
             progress(&format!("{}: {}", step.name, found.with_context(|| step.name)?));
         } else if let Some(found) = found {
-            println!("{}: {found}", step.name);
+            tell(step.name, &found);
         }
     }
     // Lists are of no use to a later run: it would have to renew them.

@@ -186,7 +186,7 @@ fn build_libraries(workshop: &Workshop, compiler: &Compiler) -> Result<PathBuf> 
         let manifest = "[package]\nname = \"scratch\"\nedition = \"2024\"\n[workspace]\n";
         Ok(fs::write(scratch.join("Cargo.toml"), manifest)?)
     })?;
-    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    let mut cargo = process::cargo();
     cargo
         .args(["build", "--release", "--target", TRIPLE])
         .args(["-Zbuild-std=core,alloc,compiler_builtins"])

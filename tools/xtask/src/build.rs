@@ -1,0 +1,169 @@
+//! `cargo xtask build`: the firmware's binaries, flattened and measured against their budgets.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use evk::assets;
+
+use crate::flatten::flatten;
+use crate::process;
+use crate::setup::{self, Need, TRIPLE};
+
+/// Build the firmware: target/firn/imx8mp-evk/firn.bin and firn.elf.
+///
+/// Example: `cargo xtask build`
+#[derive(clap::Args)]
+pub(crate) struct Arguments {}
+
+/// One firmware binary.
+struct Stage {
+    /// Cargo's name of it.
+    binary: &'static str,
+    /// The name under which it ships.
+    name: &'static str,
+    /// Its linker script, whose memory region IMAGE is as long as the binary may be.
+    script: &'static str,
+}
+
+const STAGES: [Stage; 1] =
+    [Stage { binary: "firn-loader", name: "firn", script: "linker/loader.ld" }];
+
+const BUILD_DEADLINE: Duration = Duration::from_secs(1800);
+
+/// Sets up what is missing and builds.
+pub(crate) fn run(_: &Arguments) -> Result<()> {
+    setup::ensure(Need::Build)?;
+    firmware()
+}
+
+/// Builds every stage and prints its size.
+///
+/// # Errors
+/// It does not compile, can't be flattened, or is larger than its budget.
+pub(crate) fn firmware() -> Result<()> {
+    let directory = assets::firmware_dir();
+    fs::create_dir_all(&directory)
+        .with_context(|| format!("cannot create {}", directory.display()))?;
+    for stage in &STAGES {
+        let elf_file = compile(stage)?;
+        let elf =
+            fs::read(&elf_file).with_context(|| format!("cannot read {}", elf_file.display()))?;
+        let image = flatten(&elf)
+            .with_context(|| format!("cannot make a flat binary of {}", elf_file.display()))?;
+        let budget = budget(&crate::root().join(stage.script))?;
+        let file = directory.join(stage.name).with_extension("bin");
+        println!("{}", size_line(&file, image.len(), budget));
+        ensure!(image.len() <= budget, "{}.bin is larger than {}", stage.name, stage.script);
+        write_if_changed(&file, &image)?;
+        write_if_changed(&file.with_extension("elf"), &elf)?;
+    }
+    Ok(())
+}
+
+/// Compiles a stage and returns its ELF file.
+fn compile(stage: &Stage) -> Result<PathBuf> {
+    let mut cargo = process::cargo();
+    cargo
+        .args(["build", "--package", "firn", "--bin", stage.binary, "--features", "firmware"])
+        .args(["--release", "--target", TRIPLE, "--message-format", "json-render-diagnostics"]);
+    let messages = process::output_with_progress(&mut cargo, BUILD_DEADLINE)?;
+    let mut executables = messages.lines().filter_map(executable);
+    executables.next_back().with_context(|| format!("cargo names no file for {}", stage.binary))
+}
+
+/// The executable that a line of cargo's JSON messages is about.
+fn executable(line: &str) -> Option<PathBuf> {
+    let message: serde_json::Value = serde_json::from_str(line).ok()?;
+    Some(message.get("executable")?.as_str()?.into())
+}
+
+/// The length of the linker script's region IMAGE, in bytes.
+fn budget(script: &Path) -> Result<usize> {
+    let text =
+        fs::read_to_string(script).with_context(|| format!("cannot read {}", script.display()))?;
+    image_length(&text)
+        .with_context(|| format!("{} has no region IMAGE with a LENGTH", script.display()))
+}
+
+/// Reads `IMAGE (…) : ORIGIN = …, LENGTH = 400K`.
+fn image_length(script: &str) -> Option<usize> {
+    let regions = script.split_once("MEMORY")?.1;
+    let region = regions.lines().find(|line| line.trim_start().starts_with("IMAGE "))?;
+    let length = region.split_once("LENGTH")?.1.trim_start().strip_prefix('=')?.trim();
+    let digits = length.trim_end_matches(['K', 'M']);
+    let unit = match &length[digits.len()..] {
+        "" => 1,
+        "K" => 1 << 10,
+        "M" => 1 << 20,
+        _ => return None,
+    };
+    let number = match digits.strip_prefix("0x") {
+        Some(hexadecimal) => usize::from_str_radix(hexadecimal, 16).ok()?,
+        None => digits.parse().ok()?,
+    };
+    number.checked_mul(unit)
+}
+
+fn size_line(file: &Path, size: usize, budget: usize) -> String {
+    let shown = file.strip_prefix(crate::root()).unwrap_or(file).display();
+    let share = size * 100 / budget.max(1);
+    format!("{shown}: {size} bytes, {share} % of its budget of {} KiB", budget >> 10)
+}
+
+/// Leaves the time of an unchanged file alone, so that what is made of it stays fresh.
+fn write_if_changed(file: &Path, bytes: &[u8]) -> Result<()> {
+    if fs::read(file).is_ok_and(|old| old == bytes) {
+        return Ok(());
+    }
+    fs::write(file, bytes).with_context(|| format!("cannot write {}", file.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SCRIPT: &str = "STACK = 4K;\nMEMORY\n{\n    IMAGE (rwx) : ORIGIN = 0x40200000, LENGTH = 400K\n    \
+                          RAM (rw) : ORIGIN = 0x40264000, LENGTH = 18M\n}\n";
+
+    #[test]
+    fn the_budget_is_the_length_of_the_image_region() {
+        assert_eq!(image_length(SCRIPT), Some(400 << 10));
+        assert_eq!(image_length(&SCRIPT.replace("400K", "0x64000")), Some(400 << 10));
+        assert_eq!(image_length(&SCRIPT.replace("400K", "1M")), Some(1 << 20));
+    }
+
+    #[test]
+    fn a_script_without_the_region_has_no_budget() {
+        assert_eq!(image_length(&SCRIPT.replace("IMAGE", "FLASH")), None);
+        assert_eq!(image_length(&SCRIPT.replace("400K", "40 * 10K")), None);
+    }
+
+    #[test]
+    fn sizes_are_told_as_a_share_of_the_budget() {
+        let line = size_line(Path::new("firn.bin"), 204_800, 400 << 10);
+        assert_eq!(line, "firn.bin: 204800 bytes, 50 % of its budget of 400 KiB");
+    }
+
+    #[test]
+    fn cargos_message_about_an_executable_names_it() {
+        let line = r#"{"reason":"compiler-artifact","executable":"/t/firn-loader"}"#;
+        assert_eq!(executable(line), Some("/t/firn-loader".into()));
+        assert_eq!(executable(r#"{"reason":"compiler-artifact","executable":null}"#), None);
+        assert_eq!(executable("   Compiling firn"), None);
+    }
+
+    #[test]
+    fn an_unchanged_file_keeps_its_time() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("firn.bin");
+        write_if_changed(&file, b"one").unwrap();
+        let before = fs::metadata(&file).unwrap().modified().unwrap();
+        std::thread::sleep(Duration::from_millis(20));
+        write_if_changed(&file, b"one").unwrap();
+        assert_eq!(fs::metadata(&file).unwrap().modified().unwrap(), before);
+        write_if_changed(&file, b"two").unwrap();
+        assert_eq!(fs::read(&file).unwrap(), b"two");
+    }
+}

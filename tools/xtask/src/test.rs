@@ -1,0 +1,282 @@
+//! `cargo xtask test`: everything that must hold before a change lands, in the order in which it
+//! fails soonest.
+
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+use evk::assets::find_tool;
+
+use crate::setup::{self, Need, TRIPLE};
+use crate::{build, licences, process};
+
+/// Run every check: format, lints, host tests, documentation, licences, emulated boots.
+///
+/// Example: `cargo xtask test --fast`
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// Leave the emulated boots out.
+    #[arg(long)]
+    fast: bool,
+}
+
+/// One named check.
+struct Step {
+    name: &'static str,
+    work: Work,
+}
+
+enum Work {
+    /// A command that succeeds or not.
+    Check(Command),
+    /// `cargo test`, whose tests are counted.
+    Tests(Command),
+    /// A check of our own, which says what it found, and the command that repeats it.
+    Own(fn() -> Result<String>, &'static str),
+}
+
+/// How many checks and tests passed and failed.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+struct Tally {
+    passed: usize,
+    failed: usize,
+}
+
+/// One line of the summary.
+struct Line {
+    name: &'static str,
+    ok: bool,
+    note: String,
+    took: Duration,
+}
+
+/// Longer than any step takes on two slow cores, shorter than anybody's patience.
+const STEP_DEADLINE: Duration = Duration::from_secs(1800);
+const ADVISORIES_DEADLINE: Duration = Duration::from_secs(120);
+
+/// Sets up what is missing, runs the steps up to the first that fails, and sums up.
+pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    setup::ensure(if arguments.fast { Need::Build } else { Need::Everything })?;
+    let mut tally = Tally::default();
+    let mut summary = Vec::new();
+    let mut failure = None;
+    for mut step in steps(arguments.fast) {
+        eprintln!("\n=== {}", step.name);
+        let started = Instant::now();
+        let outcome = step.work.run(&mut tally);
+        let took = started.elapsed();
+        let ok = outcome.is_ok();
+        let note = outcome.as_ref().map_or_else(|_| "failed".to_owned(), Clone::clone);
+        summary.push(Line { name: step.name, ok, note, took });
+        if let Err(error) = outcome {
+            eprintln!("{error:#}");
+            failure = Some((step.name, step.work.repeat()));
+            break;
+        }
+    }
+    println!("\n{}", table(&summary));
+    if let Some((name, command)) = &failure {
+        println!("{name} failed; to repeat it: {command}");
+    }
+    println!("{} passed, {} failed", tally.passed, tally.failed);
+    if failure.is_some() {
+        std::process::exit(1)
+    }
+    Ok(())
+}
+
+fn steps(fast: bool) -> Vec<Step> {
+    let cargo = |words: &str| {
+        let mut cargo = process::cargo();
+        cargo.args(words.split_whitespace());
+        cargo
+    };
+    let mut documentation = cargo("doc --workspace --no-deps --lib");
+    documentation.env("RUSTDOCFLAGS", "-D warnings");
+    let target = format!(
+        "clippy --package firn --features firmware --target {TRIPLE} --lib --bins -- -D warnings"
+    );
+    let mut steps = vec![
+        Step { name: "format", work: Work::Check(cargo("fmt --all --check")) },
+        Step {
+            name: "lints, host",
+            work: Work::Check(cargo("clippy --workspace --all-targets -- -D warnings")),
+        },
+        Step { name: "lints, firmware", work: Work::Check(cargo(&target)) },
+        Step { name: "host tests", work: Work::Tests(cargo("test --workspace --no-fail-fast")) },
+        Step { name: "documentation", work: Work::Check(documentation) },
+        Step { name: "licences", work: Work::Own(check_licences, "cargo xtask test --fast") },
+        Step {
+            name: "firmware, size budget",
+            work: Work::Own(build_firmware, "cargo xtask build"),
+        },
+    ];
+    if !fast {
+        let boots = cargo("test --package evk --tests --no-fail-fast -- --ignored");
+        steps.push(Step { name: "emulated boots", work: Work::Tests(boots) });
+    }
+    steps
+}
+
+impl Work {
+    /// Runs and counts; says in a few words what was found.
+    fn run(&mut self, tally: &mut Tally) -> Result<String> {
+        match self {
+            Self::Check(command) => {
+                tally.check(process::show(command, STEP_DEADLINE).map(|()| String::new()))
+            }
+            Self::Own(check, _) => tally.check(check()),
+            Self::Tests(command) => {
+                let mut tests = Tally::default();
+                let outcome = process::show_lines(command, STEP_DEADLINE, |line| tests.add(line));
+                if outcome.is_err() && tests.failed == 0 {
+                    // It did not compile, or it crashed: no test says so.
+                    tests.failed = 1;
+                }
+                tally.passed += tests.passed;
+                tally.failed += tests.failed;
+                outcome.map(|()| tests.told())
+            }
+        }
+    }
+
+    fn repeat(&self) -> String {
+        match self {
+            Self::Check(command) | Self::Tests(command) => process::told(command),
+            Self::Own(_, command) => (*command).to_owned(),
+        }
+    }
+}
+
+impl Tally {
+    /// Counts a check that passes or fails as a whole.
+    fn check<T>(&mut self, outcome: Result<T>) -> Result<T> {
+        *(if outcome.is_ok() { &mut self.passed } else { &mut self.failed }) += 1;
+        outcome
+    }
+
+    /// Adds the counts of a test harness's closing line; other lines have none.
+    fn add(&mut self, line: &str) {
+        let Some((_, counts)) = line.split_once("test result: ") else { return };
+        let count = |word: &str| {
+            let (before, _) = counts.split_once(word)?;
+            before.split(' ').next_back()?.parse::<usize>().ok()
+        };
+        self.passed += count(" passed;").unwrap_or(0);
+        self.failed += count(" failed;").unwrap_or(0);
+    }
+
+    fn told(self) -> String {
+        match self.passed + self.failed {
+            0 => "none in this tree yet".to_owned(),
+            1 => "1 test".to_owned(),
+            count => format!("{count} tests"),
+        }
+    }
+}
+
+fn build_firmware() -> Result<String> {
+    build::firmware().map(|()| String::new())
+}
+
+/// By cargo-deny where it is installed, else by ourselves.
+fn check_licences() -> Result<String> {
+    if find_tool("cargo-deny").is_none() {
+        let count = licences::check()?;
+        return Ok(format!("{count} packages; advisories skipped: cargo-deny is not installed"));
+    }
+    let deny = |checks: &[&str]| {
+        let mut cargo = process::cargo();
+        cargo.args(["deny", "check"]).args(checks);
+        cargo
+    };
+    process::show(&mut deny(&["licenses", "bans", "sources"]), STEP_DEADLINE)?;
+    match process::output(&mut deny(&["advisories"]), ADVISORIES_DEADLINE) {
+        Ok(_) => Ok("cargo-deny, advisories too".to_owned()),
+        Err(error) if is_unreachable(&error.to_string()) => {
+            Ok("cargo-deny; advisories skipped: their database can't be reached".to_owned())
+        }
+        Err(error) => bail!("advisories: {error:#}"),
+    }
+}
+
+/// Whether cargo-deny had no database to compare with, as opposed to having found something.
+fn is_unreachable(complaint: &str) -> bool {
+    complaint.contains("advisory database") || complaint.contains("was stopped after")
+}
+
+fn table(lines: &[Line]) -> String {
+    let rows = lines.iter().map(|Line { name, ok, note, took }| {
+        let verdict = if *ok { "ok" } else { "FAILED" };
+        let row = format!("{name:<22} {verdict:<6} {:>6.1} s  {note}", took.as_secs_f64());
+        row.trim_end().to_owned() + "\n"
+    });
+    rows.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tally(lines: &[&str]) -> Tally {
+        let mut tally = Tally::default();
+        lines.iter().for_each(|line| tally.add(line));
+        tally
+    }
+
+    #[test]
+    fn the_counts_of_all_test_binaries_add_up() {
+        let counted = tally(&[
+            "test result: ok. 8 passed; 0 failed; 2 ignored; 0 measured; 0 filtered out",
+            "test result: FAILED. 26 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out",
+        ]);
+        assert_eq!(counted, Tally { passed: 34, failed: 1 });
+    }
+
+    #[test]
+    fn a_coloured_line_counts_too() {
+        let counted =
+            tally(&["test result: \x1b[32mok\x1b(B\x1b[m. 3 passed; 0 failed; 0 ignored"]);
+        assert_eq!(counted, Tally { passed: 3, failed: 0 });
+    }
+
+    #[test]
+    fn what_a_test_prints_does_not_count() {
+        assert_eq!(tally(&["running 3 tests", "9 passed; 9 failed;"]), Tally::default());
+    }
+
+    #[test]
+    fn tests_that_do_not_compile_count_as_one_failure() {
+        let mut tally = Tally::default();
+        assert!(Work::Tests(Command::new("false")).run(&mut tally).is_err());
+        assert_eq!(tally, Tally { passed: 0, failed: 1 });
+    }
+
+    #[test]
+    fn a_check_counts_as_one() {
+        let mut tally = Tally::default();
+        Work::Check(Command::new("true")).run(&mut tally).unwrap();
+        assert!(Work::Check(Command::new("false")).run(&mut tally).is_err());
+        assert_eq!(tally, Tally { passed: 1, failed: 1 });
+    }
+
+    #[test]
+    fn a_step_without_tests_says_so() {
+        let outcome = Work::Tests(Command::new("true")).run(&mut Tally::default());
+        assert_eq!(outcome.unwrap(), "none in this tree yet");
+    }
+
+    #[test]
+    fn fast_leaves_only_the_emulated_boots_out() {
+        let names = |fast| steps(fast).into_iter().map(|step| step.name).collect::<Vec<_>>();
+        let mut all = names(false);
+        assert_eq!(all.pop(), Some("emulated boots"));
+        assert_eq!(all, names(true));
+    }
+
+    #[test]
+    fn a_database_that_cannot_be_reached_is_no_finding() {
+        assert!(is_unreachable("failed to fetch advisory database https://…"));
+        assert!(!is_unreachable("error[vulnerability]: RUSTSEC-2026-0001"));
+    }
+}
