@@ -91,7 +91,7 @@ fn steps(fast: bool) -> Vec<Step> {
         cargo.args(words.split_whitespace());
         cargo
     };
-    let mut documentation = cargo("doc --workspace --no-deps --lib");
+    let mut documentation = cargo("doc --workspace --no-deps");
     documentation.env("RUSTDOCFLAGS", "-D warnings");
     let target = format!(
         "clippy --package firn --features firmware --target {TRIPLE} --lib --bins -- -D warnings"
