@@ -3,8 +3,9 @@
 //! From a description to a verdict: [`nixos`] lays out generations, [`card`] makes a card image of
 //! them with real tools, [`qemu`] starts the board with that card and the firmware under test, and
 //! a [`session`] reads and types on its serial line, every wait with a deadline. [`userspace`] is
-//! what runs at the end of a boot and tells what it was booted with.
-//! [`gdb`] answers for devices that QEMU lacks.
+//! what runs at the end of a boot and tells what it was booted with; [`stub`] is a smaller kernel that
+//! tells in which state it was entered, built by [`guest`]. [`gdb`] answers for devices that QEMU
+//! lacks.
 
 #![forbid(unsafe_code)]
 
@@ -12,11 +13,13 @@ pub mod assets;
 pub mod card;
 pub mod elf;
 pub mod gdb;
+pub mod guest;
 pub mod initrd;
 pub mod keys;
 pub mod nixos;
 pub mod qemu;
 pub mod session;
+pub mod stub;
 pub mod terminal;
 mod tool;
 pub mod trace;

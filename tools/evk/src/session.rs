@@ -12,6 +12,7 @@ use anyhow::{Context as _, Result, anyhow, bail};
 
 use crate::{
     keys::{Script, Step},
+    stub,
     userspace::{self, Report},
 };
 
@@ -198,6 +199,14 @@ impl Session {
         self.expect(userspace::BEGIN, deadline)?;
         let left = until.saturating_duration_since(Instant::now());
         Report::parse(&self.expect(userspace::END, left)?)
+    }
+
+    /// Waits for the report of the stub kernel.
+    pub fn expect_stub(&mut self, deadline: Duration) -> Result<stub::Report> {
+        let until = Instant::now() + deadline;
+        self.expect(stub::BEGIN, deadline)?;
+        let left = until.saturating_duration_since(Instant::now());
+        Ok(stub::Report::parse(&self.expect(stub::END, left)?))
     }
 
     /// Waits until the emulator ends, as it does when the guest powers off.

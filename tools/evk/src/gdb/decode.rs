@@ -249,7 +249,7 @@ fn sign_extend(value: u64, bits: u32) -> i64 {
 mod tests {
     use super::*;
 
-    /// The words were assembled with GNU as 2.40 and llvm-mc.
+    /// The words are what LLVM assembles.
     fn access(word: u32) -> Access {
         decode(word).unwrap()
     }
@@ -330,7 +330,7 @@ mod tests {
     fn other_instructions_are_refused() {
         for word in [
             0xd503_201f, // nop
-            0x8800_fc20, // stlxr w0, w0, [x1]
+            0x8803_fc20, // stlxr w3, w0, [x1]
             0x885f_fc20, // ldaxr w0, [x1]
             0x3dc0_0020, // ldr q0, [x1]
             0xf980_0020, // prfm pldl1keep, [x1]

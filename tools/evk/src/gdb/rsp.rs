@@ -19,7 +19,7 @@ const ANSWER: Duration = Duration::from_secs(30);
 const LONGEST: usize = 1 << 16;
 
 /// The general-purpose registers.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Registers {
     /// x0 to x30.
     x: [u64; 31],

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use evk::{assets::Assets, qemu::Entry};
+use evk::{assets::Assets, guest::Guests, qemu::Entry};
 
 /// For what a loader does: seconds alone, more when several boards share two cores.
 pub(crate) const SOON: Duration = Duration::from_secs(60);
@@ -25,6 +25,10 @@ pub(crate) fn target() -> PathBuf {
 
 pub(crate) fn cards() -> PathBuf {
     target().join("cards")
+}
+
+pub(crate) fn guests() -> Guests {
+    evk::guest::build(&target().join("guest")).expect("guests")
 }
 
 /// The board's device tree as the kernel brings it.

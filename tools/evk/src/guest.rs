@@ -1,0 +1,60 @@
+//! Builds the small guests of `tools/evk/guest` for the bare-metal target.
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::elf;
+
+const TARGET: &str = "aarch64-unknown-none";
+
+/// The built guests, as flat binaries.
+#[derive(Clone, Debug)]
+pub struct Guests {
+    /// An arm64 `Image` that prints in which state it was entered and powers off.
+    pub stub_kernel: PathBuf,
+    /// What runs at EL3 in front of BL31.
+    pub el3_stub: PathBuf,
+}
+
+/// Builds them below `target`, or finds that they are up to date.
+pub fn build(target: &Path) -> Result<Guests> {
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("guest/Cargo.toml");
+    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let output = Command::new(cargo)
+        .args(["build", "--quiet", "--release", "--locked", "--target", TARGET])
+        .arg("--manifest-path")
+        .arg(&manifest)
+        .arg("--target-dir")
+        .arg(target)
+        .output()
+        .context("starting cargo")?;
+    if !output.status.success() {
+        bail!(
+            "building {} failed (is the target {TARGET} there? `cargo xtask setup` brings it):\n{}",
+            manifest.display(),
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+    let folder = target.join(TARGET).join("release");
+    Ok(Guests { stub_kernel: flat(&folder, "stub-kernel")?, el3_stub: flat(&folder, "el3-stub")? })
+}
+
+fn flat(folder: &Path, name: &str) -> Result<PathBuf> {
+    let elf = folder.join(name);
+    let path = elf.with_extension("bin");
+    let read = fs::read(&elf).with_context(|| format!("reading {}", elf.display()))?;
+    let flat = elf::flatten(&read).with_context(|| format!("flattening {}", elf.display()))?;
+    // Written only when it changed, and at once: another test may be reading it.
+    if fs::read(&path).is_ok_and(|old| old == flat.bytes) {
+        return Ok(path);
+    }
+    let draft = tempfile::NamedTempFile::new_in(folder)?;
+    fs::write(draft.path(), &flat.bytes)?;
+    draft.persist(&path)?;
+    Ok(path)
+}
