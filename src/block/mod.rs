@@ -1,6 +1,16 @@
 //! Block devices and what divides them.
 //!
-//! [`BlockDevice`] is all that a partition table or a file system knows of a card.
+//! [`BlockDevice`] is all that a partition table or a file system knows of a card. A card is wrapped
+//! in a [`cache::Cache`] and shared; [`partition::scan`] tells what is on it, and a
+//! [`volume::Volume`] is one partition of it, read by byte.
+
+#![forbid(unsafe_code)]
+
+pub mod cache;
+mod gpt;
+mod mbr;
+pub mod partition;
+pub mod volume;
 
 use alloc::{rc::Rc, string::String};
 use core::{cell::RefCell, fmt};
@@ -80,3 +90,28 @@ impl fmt::Display for Error {
 }
 
 impl core::error::Error for Error {}
+
+/// Number of blocks that fill `buffer`.
+///
+/// # Panics
+/// If its length is not a multiple of [`BLOCK_SIZE`].
+fn blocks_in(buffer: &[u8]) -> u64 {
+    assert!(buffer.len().is_multiple_of(BLOCK_SIZE), "a read of {} bytes", buffer.len());
+    (buffer.len() / BLOCK_SIZE) as u64
+}
+
+/// Whether `count` blocks from `first_block` on are on `device`.
+fn check_range<D: BlockDevice + ?Sized>(
+    device: &D,
+    first_block: u64,
+    count: u64,
+) -> Result<(), Error> {
+    match first_block.checked_add(count) {
+        Some(end) if end <= device.block_count() => Ok(()),
+        _ => Err(Error {
+            kind: ErrorKind::OutOfRange,
+            device: device.name().into(),
+            block: first_block,
+        }),
+    }
+}

@@ -1,4 +1,18 @@
 //! Read-only file systems behind one small trait.
+//!
+//! [`mount`] looks at what a volume holds. Paths, names and metadata are the business of library
+//! crates behind an adapter each; what an adapter adds is the map of a file, from which `RunFile`
+//! reads all of it, in requests as large as the file's pieces, straight into memory.
+
+#![forbid(unsafe_code)]
+
+mod ext4;
+mod fat;
+mod path;
+mod recognise;
+mod runs;
+
+pub use recognise::mount;
 
 use alloc::{boxed::Box, string::String, vec::Vec};
 use core::fmt;

@@ -1,0 +1,187 @@
+//! Read-ahead for metadata.
+//!
+//! File systems look at FAT sectors, inodes and directories in pieces of a few hundred bytes, often
+//! next to each other and often again. A [`Cache`] in front of a card turns that into few reads of
+//! [`LINE_BLOCKS`] blocks. File contents are read once, in large pieces: they pass by, straight into
+//! their destination.
+
+use alloc::{vec, vec::Vec};
+
+use super::{BLOCK_SIZE, BlockDevice, Error, ErrorKind};
+use crate::dma;
+
+/// Blocks that are read together: 32 KiB take a high-speed card little longer than one block does.
+pub const LINE_BLOCKS: u64 = (LINE_SIZE / BLOCK_SIZE) as u64;
+const LINE_SIZE: usize = 32 * 1024;
+/// Lines kept, 1 MiB in all: the metadata that one boot needs, several times over.
+const LINES: usize = 32;
+/// Reads of at least so many bytes go past the cache.
+const BYPASS_SIZE: usize = 2 * LINE_SIZE;
+
+/// What a cache did so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Statistics {
+    /// Pieces of small reads that were found in a line.
+    pub hits: u64,
+    /// Pieces of small reads for which a line was read.
+    pub misses: u64,
+    /// Large reads, passed on as they were.
+    pub bypasses: u64,
+    /// Read requests made to the device.
+    pub device_reads: u64,
+    /// Blocks read from the device.
+    pub device_blocks: u64,
+}
+
+/// A block device with a small cache of what was read in small pieces.
+pub struct Cache<D> {
+    device: D,
+    lines: Vec<Line>,
+    statistics: Statistics,
+    uses: u64,
+}
+
+/// A line's worth of blocks, or fewer at the end of the device.
+struct Line {
+    first_block: u64,
+    last_use: u64,
+    buffer: AlignedBuffer,
+    size: usize,
+}
+
+impl<D: BlockDevice> Cache<D> {
+    /// Puts a cache in front of `device`. Memory for the lines is taken as they are used.
+    pub fn new(device: D) -> Self {
+        Self { device, lines: Vec::new(), statistics: Statistics::default(), uses: 0 }
+    }
+
+    /// What the cache did so far.
+    pub fn statistics(&self) -> Statistics {
+        self.statistics
+    }
+
+    /// The device behind the cache.
+    pub fn device(&self) -> &D {
+        &self.device
+    }
+
+    /// Forgets all lines, as when another card is put in.
+    pub fn clear(&mut self) {
+        self.lines.clear();
+    }
+
+    fn read_device(&mut self, first_block: u64, destination: &mut [u8]) -> Result<(), Error> {
+        self.statistics.device_reads += 1;
+        self.statistics.device_blocks += (destination.len() / BLOCK_SIZE) as u64;
+        let result = self.device.read(first_block, destination);
+        if let Err(Error { kind: ErrorKind::NoCard | ErrorKind::Removed, .. }) = result {
+            self.clear();
+        }
+        result
+    }
+
+    /// Reads a piece that lies in one line.
+    fn read_piece(&mut self, block: u64, destination: &mut [u8]) -> Result<(), Error> {
+        let line_block = block - block % LINE_BLOCKS;
+        let index = match self.lines.iter().position(|line| line.first_block == line_block) {
+            Some(index) => {
+                self.statistics.hits += 1;
+                index
+            }
+            None => {
+                self.statistics.misses += 1;
+                match self.fill_line(line_block) {
+                    Ok(index) => index,
+                    // What was only read ahead may be unreadable without harm.
+                    Err(_) => return self.read_device(block, destination),
+                }
+            }
+        };
+        self.uses += 1;
+        let line = &mut self.lines[index];
+        line.last_use = self.uses;
+        let start = offset_in_line(block);
+        destination.copy_from_slice(&line.buffer.get()[start..start + destination.len()]);
+        Ok(())
+    }
+
+    /// Reads the line at `line_block` in the place of the one that was not used for longest.
+    fn fill_line(&mut self, line_block: u64) -> Result<usize, Error> {
+        let mut line = self.evict();
+        let behind_start = self.device.block_count().saturating_sub(line_block);
+        line.size =
+            if behind_start < LINE_BLOCKS { offset_in_line(behind_start) } else { LINE_SIZE };
+        self.read_device(line_block, &mut line.buffer.get_mut()[..line.size])?;
+        line.first_block = line_block;
+        self.lines.push(line);
+        Ok(self.lines.len() - 1)
+    }
+
+    fn evict(&mut self) -> Line {
+        let oldest = (0..self.lines.len()).min_by_key(|&index| self.lines[index].last_use);
+        match oldest {
+            Some(index) if self.lines.len() == LINES => self.lines.swap_remove(index),
+            _ => {
+                Line { first_block: 0, last_use: 0, buffer: AlignedBuffer::new(LINE_SIZE), size: 0 }
+            }
+        }
+    }
+}
+
+impl<D: BlockDevice> BlockDevice for Cache<D> {
+    fn name(&self) -> &str {
+        self.device.name()
+    }
+
+    fn block_count(&self) -> u64 {
+        self.device.block_count()
+    }
+
+    fn read(&mut self, first_block: u64, destination: &mut [u8]) -> Result<(), Error> {
+        let count = super::blocks_in(destination);
+        super::check_range(self, first_block, count)?;
+        if destination.len() >= BYPASS_SIZE {
+            self.statistics.bypasses += 1;
+            return self.read_device(first_block, destination);
+        }
+        let mut block = first_block;
+        let mut rest = destination;
+        while !rest.is_empty() {
+            let in_line = LINE_SIZE - offset_in_line(block);
+            let (piece, behind) = rest.split_at_mut(in_line.min(rest.len()));
+            self.read_piece(block, piece)?;
+            block += super::blocks_in(piece);
+            rest = behind;
+        }
+        Ok(())
+    }
+}
+
+/// Where `block` lies in its line, in bytes.
+#[allow(clippy::cast_possible_truncation, reason = "less than LINE_BLOCKS")]
+fn offset_in_line(block: u64) -> usize {
+    (block % LINE_BLOCKS) as usize * BLOCK_SIZE
+}
+
+/// Memory that a driver can hand to a device without a bounce.
+struct AlignedBuffer {
+    storage: Vec<u8>,
+    start: usize,
+    size: usize,
+}
+
+impl AlignedBuffer {
+    fn new(size: usize) -> Self {
+        let storage = vec![0; size + dma::ALIGNMENT - 1];
+        let start = storage.as_ptr().align_offset(dma::ALIGNMENT).min(dma::ALIGNMENT - 1);
+        Self { storage, start, size }
+    }
+
+    fn get(&self) -> &[u8] {
+        &self.storage[self.start..self.start + self.size]
+    }
+
+    fn get_mut(&mut self) -> &mut [u8] {
+        &mut self.storage[self.start..self.start + self.size]
+    }
+}

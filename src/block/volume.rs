@@ -1,0 +1,105 @@
+//! A partition, or a whole card, as a file system sees it: bytes from 0 on.
+
+use alloc::string::String;
+use core::fmt;
+
+use super::{BLOCK_SIZE, Error, ErrorKind, SharedDevice, blocks_in, partition::Partition};
+
+/// A range of blocks of a shared device.
+#[derive(Clone)]
+pub struct Volume {
+    device: SharedDevice,
+    start: u64,
+    block_count: u64,
+}
+
+impl Volume {
+    /// The range of `partition` on `device`, as far as the device reaches.
+    pub fn new(device: SharedDevice, partition: &Partition) -> Self {
+        let behind_start = device.borrow().block_count().saturating_sub(partition.start);
+        let block_count = partition.block_count.min(behind_start);
+        Self { device, start: partition.start, block_count }
+    }
+
+    /// All of `device`.
+    pub fn whole(device: SharedDevice) -> Self {
+        let block_count = device.borrow().block_count();
+        Self { device, start: 0, block_count }
+    }
+
+    /// Size in blocks.
+    pub fn block_count(&self) -> u64 {
+        self.block_count
+    }
+
+    /// Size in bytes.
+    pub fn size(&self) -> u64 {
+        self.block_count.saturating_mul(BLOCK_SIZE as u64)
+    }
+
+    /// Name of the device.
+    pub fn device_name(&self) -> String {
+        self.device.borrow().name().into()
+    }
+
+    /// Reads whole blocks, from `first_block` of the volume on.
+    ///
+    /// # Panics
+    /// If the length is not a multiple of 512.
+    pub fn read_blocks(&self, first_block: u64, destination: &mut [u8]) -> Result<(), Error> {
+        let end = first_block.checked_add(blocks_in(destination));
+        if end.is_none_or(|end| end > self.block_count) {
+            return Err(self.out_of_range(first_block));
+        }
+        self.device.borrow_mut().read(self.start + first_block, destination)
+    }
+
+    /// Reads bytes, from `offset` of the volume on. Whole blocks go straight into `destination` in
+    /// one request; what is left at either end is bounced.
+    pub fn read_at(&self, offset: u64, destination: &mut [u8]) -> Result<(), Error> {
+        const BLOCK: u64 = BLOCK_SIZE as u64;
+        let mut block = offset / BLOCK;
+        let mut rest = destination;
+        let within = (offset % BLOCK) as usize;
+        if within != 0 && !rest.is_empty() {
+            let (head, behind) = rest.split_at_mut(rest.len().min(BLOCK_SIZE - within));
+            self.read_part(block, within, head)?;
+            block += 1;
+            rest = behind;
+        }
+        let (whole, tail) = rest.split_at_mut(rest.len() - rest.len() % BLOCK_SIZE);
+        if !whole.is_empty() {
+            self.read_blocks(block, whole)?;
+            block += blocks_in(whole);
+        }
+        if !tail.is_empty() {
+            self.read_part(block, 0, tail)?;
+        }
+        Ok(())
+    }
+
+    /// Reads a part of one block.
+    fn read_part(&self, block: u64, start: usize, destination: &mut [u8]) -> Result<(), Error> {
+        let mut bounce = [0; BLOCK_SIZE];
+        self.read_blocks(block, &mut bounce)?;
+        destination.copy_from_slice(&bounce[start..start + destination.len()]);
+        Ok(())
+    }
+
+    fn out_of_range(&self, block: u64) -> Error {
+        Error {
+            kind: ErrorKind::OutOfRange,
+            device: self.device_name(),
+            block: self.start.saturating_add(block),
+        }
+    }
+}
+
+impl fmt::Debug for Volume {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Volume")
+            .field("start", &self.start)
+            .field("block_count", &self.block_count)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,120 @@
+//! FAT file systems made by mkfs.vfat and mtools.
+
+mod disk;
+
+use disk::{Disk, Image, content, recipes};
+use firn::{
+    block::ErrorKind as BlockErrorKind,
+    error::{Code, Coded},
+    fs::{Error, ErrorKind, FileSystem, FileType, mount},
+};
+
+fn mount_fixture(name: &str) -> Box<dyn FileSystem> {
+    mount(Disk::new(Image::fixture(name)).volume()).expect("a file system")
+}
+
+fn read(fs: &mut dyn FileSystem, path: &str) -> Result<Vec<u8>, Error> {
+    let mut file = fs.open(path)?;
+    let mut bytes = vec![0xee; usize::try_from(file.size()).expect("a small file")];
+    file.read_at(0, &mut bytes)?;
+    Ok(bytes)
+}
+
+fn names(fs: &mut dyn FileSystem, path: &str) -> Vec<String> {
+    fs.read_dir(path).expect("a directory").into_iter().map(|entry| entry.name).collect()
+}
+
+const WIDTHS: [(&str, &str); 3] = [("fat12", "FAT12"), ("fat16", "FAT16"), ("fat32", "FAT32")];
+
+#[test]
+fn every_width_gives_kind_label_and_the_contents_of_all_files() {
+    for (fixture, kind) in WIDTHS {
+        let mut fs = mount_fixture(fixture);
+        assert_eq!((fs.kind(), fs.label().as_deref()), (kind, Some("BOOT")));
+        for &(path, seed, size) in recipes::FAT_FILES.iter().chain([&recipes::FAT_FRAGMENTED]) {
+            let bytes = read(&mut *fs, path).expect("a file");
+            assert!(bytes == content(seed, size), "{kind} {path}");
+            let metadata = fs.metadata(path).expect("metadata");
+            assert_eq!((metadata.file_type, metadata.size), (FileType::File, size as u64));
+        }
+    }
+}
+
+#[test]
+fn names_are_found_in_any_case_and_listed_as_they_were_given() {
+    for (fixture, _) in WIDTHS {
+        let mut fs = mount_fixture(fixture);
+        assert_eq!(names(&mut *fs, "/")[..3], ["EXTLINUX", "nixos", "a"]);
+        assert_eq!(names(&mut *fs, "/extlinux"), ["extlinux.conf"]);
+        assert_eq!(
+            names(&mut *fs, "/nixos"),
+            [
+                "k8d3vx1zr1bcd2qhw9y7h5lwv3zs0a4n-linux-6.12.30-Image",
+                "Ein Name mit Leerzeichen, Ümläuten und 日本.txt"
+            ]
+        );
+        let path = "/NIXOS/K8D3VX1ZR1BCD2QHW9Y7H5LWV3ZS0A4N-LINUX-6.12.30-IMAGE";
+        assert_eq!(read(&mut *fs, path).expect("a file").len(), 70_000);
+        assert_eq!(read(&mut *fs, "/extlinux/../Extlinux/./EXTLINUX.CONF").unwrap().len(), 700);
+    }
+}
+
+#[test]
+fn a_part_of_a_file_is_read_from_any_offset() {
+    let mut fs = mount_fixture("fat32");
+    let (path, seed, size) = recipes::FAT_FRAGMENTED;
+    let expected = content(seed, size);
+    let mut file = fs.open(path).expect("a file");
+    for (offset, length) in [(0, 1), (511, 2), (1535, 3000), (size - 1, 1), (7, 100_000), (size, 0)]
+    {
+        let mut bytes = vec![0; length];
+        file.read_at(offset as u64, &mut bytes).expect("inside of the file");
+        assert!(bytes == expected[offset..offset + length], "{offset} {length}");
+    }
+    for (offset, length) in [(size as u64, 1), (0, size + 1), (u64::MAX, 2)] {
+        let error = file.read_at(offset, &mut vec![0; length]).expect_err("beyond the end");
+        assert_eq!((&error.kind, error.code()), (&ErrorKind::BeyondEnd, Code::FileRead));
+    }
+}
+
+#[test]
+fn what_is_not_there_or_of_another_kind_is_told_apart() {
+    let mut fs = mount_fixture("fat16");
+    let kind = |result: Result<Vec<u8>, Error>| result.expect_err("not a file").kind;
+    assert_eq!(kind(read(&mut *fs, "/nothing")), ErrorKind::NotFound);
+    assert_eq!(kind(read(&mut *fs, "/nothing/below")), ErrorKind::NotFound);
+    assert_eq!(kind(read(&mut *fs, "/nixos")), ErrorKind::WrongType);
+    assert_eq!(kind(read(&mut *fs, "/")), ErrorKind::WrongType);
+    assert_eq!(kind(read(&mut *fs, "/empty/below")), ErrorKind::WrongType);
+    assert_eq!(fs.read_dir("/empty").expect_err("a file").kind, ErrorKind::WrongType);
+    assert_eq!(fs.read_link("/empty").expect_err("no link").kind, ErrorKind::WrongType);
+    assert_eq!(fs.metadata("/").expect("the root").file_type, FileType::Directory);
+    let error = fs.open("/extlinux/nothing.conf").err().expect("no such file");
+    assert_eq!(error.to_string(), "/extlinux/nothing.conf: no such file");
+}
+
+#[test]
+fn a_kernel_of_60_mb_costs_few_commands_and_few_bytes_more_than_it_has() {
+    let disk = Disk::new(Image::fixture("fat32-large"));
+    let counters = disk.counters();
+    let mut fs = mount(disk.volume()).expect("a file system");
+    let (path, seed, size) = recipes::LARGE;
+    let bytes = read(&mut *fs, path).expect("a kernel");
+    let cost = counters.get();
+    assert!(bytes == content(seed, size));
+    assert!(cost.blocks * 512 <= size as u64 * 105 / 100, "{cost:?}");
+    assert!(cost.commands <= size as u64 >> 20, "{cost:?}");
+}
+
+#[test]
+fn a_bad_block_in_a_file_names_device_and_block() {
+    let image = Image::fixture("fat32-large");
+    let disk = Disk::new(image).with_bad_block(60_000, BlockErrorKind::Transfer);
+    let mut fs = mount(disk.volume()).expect("a file system");
+    let error = read(&mut *fs, recipes::LARGE.0).expect_err("a bad block");
+    assert_eq!(error.code(), Code::CardTransfer);
+    assert_eq!(
+        error.to_string(),
+        "/Image: test card, block 60000: data from the card arrived damaged"
+    );
+}
