@@ -7,6 +7,11 @@ mod imx8mp_evk;
 
 pub use imx8mp_evk::BOARD;
 
+use crate::{
+    driver::{gpio::Line, sd::Limits, usdhc::Sampling},
+    soc::{ccm::Clock, iomuxc::Pad},
+};
+
 /// A board, as the second stage needs to know it.
 #[derive(Debug)]
 pub struct Board {
@@ -33,6 +38,33 @@ pub struct CardSlot {
     pub usdhc: u32,
     /// What is behind it.
     pub kind: CardKind,
+    /// The clock that the card clock is divided from.
+    pub clock: Clock,
+    /// Clock, command, data and strobe lines, whose drive follows the clock.
+    pub pads: &'static [Pad],
+    /// The slot's other pads.
+    pub control_pads: &'static [Pad],
+    /// What the board allows on the lines.
+    pub limits: Limits,
+    /// The slot's power switch.
+    pub power: Option<SlotPower>,
+    /// Says whether a card is in the slot.
+    pub detect: Option<Line>,
+    /// Time that the lines take from 3.3 V to 1.8 V, in microseconds.
+    pub voltage_settle_us: u32,
+    /// Where tuning begins, and the strobe's delay.
+    pub sampling: Sampling,
+}
+
+/// The power switch of a card slot.
+#[derive(Clone, Copy, Debug)]
+pub struct SlotPower {
+    /// On at the level that means "on".
+    pub line: Line,
+    /// How long it stays off, so that the card forgets everything, in microseconds.
+    pub off_us: u32,
+    /// From switching on to the first clock, in microseconds.
+    pub on_us: u32,
 }
 
 /// What is behind a uSDHC controller.

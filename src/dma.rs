@@ -29,3 +29,58 @@ pub trait Dma {
     /// The device has finished reading.
     fn end_send(&self, buffer: &[u8], bus_address: u32);
 }
+
+/// A buffer in the hands of a device that writes it; given back when this is dropped, which must
+/// not be before the device has stopped.
+#[derive(Debug)]
+pub struct Receive<'a, D: Dma> {
+    dma: &'a D,
+    buffer: &'a mut [u8],
+    address: u32,
+}
+
+impl<'a, D: Dma> Receive<'a, D> {
+    /// Gives `buffer` to the device; [`Dma::begin_receive`].
+    pub fn begin(dma: &'a D, buffer: &'a mut [u8]) -> Result<Self, Error> {
+        let address = dma.begin_receive(buffer)?;
+        Ok(Self { dma, buffer, address })
+    }
+
+    /// Where the device finds it.
+    pub fn bus_address(&self) -> u32 {
+        self.address
+    }
+}
+
+impl<D: Dma> Drop for Receive<'_, D> {
+    fn drop(&mut self) {
+        self.dma.end_receive(self.buffer, self.address);
+    }
+}
+
+/// A buffer in the hands of a device that reads it; given back when this is dropped.
+#[derive(Debug)]
+pub struct Send<'a, D: Dma> {
+    dma: &'a D,
+    buffer: &'a [u8],
+    address: u32,
+}
+
+impl<'a, D: Dma> Send<'a, D> {
+    /// Gives `buffer` to the device; [`Dma::begin_send`].
+    pub fn begin(dma: &'a D, buffer: &'a [u8]) -> Result<Self, Error> {
+        let address = dma.begin_send(buffer)?;
+        Ok(Self { dma, buffer, address })
+    }
+
+    /// Where the device finds it.
+    pub fn bus_address(&self) -> u32 {
+        self.address
+    }
+}
+
+impl<D: Dma> Drop for Send<'_, D> {
+    fn drop(&mut self) {
+        self.dma.end_send(self.buffer, self.address);
+    }
+}

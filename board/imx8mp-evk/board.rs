@@ -2,7 +2,15 @@
 //!
 //! Sources: i.MX 8M Plus reference manual (memory map), Linux `imx8mp-evk.dts`.
 
-use super::{Board, CardKind, CardSlot};
+use super::{Board, CardKind, CardSlot, SlotPower};
+use crate::{
+    driver::{
+        gpio::Line,
+        sd::{BusWidth, Limits, ModeLimit, Signalling, Timing},
+        usdhc::Sampling,
+    },
+    soc::{ccm::Clock, iomuxc::Pad},
+};
 
 /// The board.
 pub static BOARD: Board = Board {
@@ -11,8 +19,139 @@ pub static BOARD: Board = Board {
     compatible: "fsl,imx8mp-evk",
     dram_banks: &[(0x4000_0000, 0xc000_0000), (0x1_0000_0000, 0xc000_0000)],
     console_uart: 0x3089_0000,
-    cards: &[
-        CardSlot { name: "SD card (uSDHC2)", usdhc: 0x30b5_0000, kind: CardKind::Sd },
-        CardSlot { name: "eMMC (uSDHC3)", usdhc: 0x30b6_0000, kind: CardKind::Emmc },
-    ],
+    cards: &[SD_CARD, EMMC],
 };
+
+const SD_CARD: CardSlot = CardSlot {
+    name: "SD card (uSDHC2)",
+    usdhc: 0x30b5_0000,
+    kind: CardKind::Sd,
+    clock: Clock { roots: &[(89, PLL1_400M), BUS], hertz: 400_000_000, gate: 82 },
+    pads: SD_PADS,
+    control_pads: SD_CONTROL_PADS,
+    limits: Limits {
+        width: BusWidth::Four,
+        signalling: Signalling::Switchable,
+        modes: &[
+            limit(Timing::Default, 25_000_000),
+            limit(Timing::HighSpeed, 50_000_000),
+            limit(Timing::Sdr25, 50_000_000),
+            limit(Timing::Sdr50, 100_000_000),
+            limit(Timing::Sdr104, 200_000_000),
+        ],
+    },
+    // GPIO2_IO19 switches VSD_3V3, which needs 20 ms to fall.
+    power: Some(SlotPower {
+        line: Line { block: GPIO2, number: 19, active_low: false },
+        off_us: 20_000,
+        on_us: 10_000,
+    }),
+    // The slot's switch pulls GPIO2_IO12 down.
+    detect: Some(Line { block: GPIO2, number: 12, active_low: true }),
+    // The PMIC's LDO5 follows the VSELECT pin.
+    voltage_settle_us: 10_000,
+    sampling: SAMPLING,
+};
+
+const EMMC: CardSlot = CardSlot {
+    name: "eMMC (uSDHC3)",
+    usdhc: 0x30b6_0000,
+    kind: CardKind::Emmc,
+    clock: Clock { roots: &[(121, PLL1_400M), BUS], hertz: 400_000_000, gate: 94 },
+    pads: EMMC_PADS,
+    control_pads: &[],
+    limits: Limits {
+        width: BusWidth::Eight,
+        signalling: Signalling::Fixed1V8,
+        modes: &[
+            limit(Timing::Default, 25_000_000),
+            limit(Timing::HighSpeed, 50_000_000),
+            limit(Timing::Ddr52, 52_000_000),
+            limit(Timing::Hs200, 200_000_000),
+            limit(Timing::Hs400, 200_000_000),
+            limit(Timing::Hs400EnhancedStrobe, 200_000_000),
+        ],
+    },
+    power: None,
+    detect: None,
+    voltage_settle_us: 0,
+    sampling: SAMPLING,
+};
+
+const GPIO2: u32 = 0x3021_0000;
+
+/// `fsl,tuning-start-tap`, `fsl,tuning-step` of the board's device tree; the strobe's delay is the
+/// controller's default.
+const SAMPLING: Sampling = Sampling { start_tap: 20, step: 2, strobe_delay: 7 };
+
+const fn limit(timing: Timing, hertz: u32) -> ModeLimit {
+    ModeLimit { timing, hertz }
+}
+
+/// Root slice on, from its source 1: SYS_PLL1_400M.
+const PLL1_400M: u32 = 0x1100_0000;
+
+/// NAND_USDHC_BUS, from its source 1: SYS_PLL1_266M.
+const BUS: (u32, u32) = (18, 0x1100_0000);
+
+const fn pad(
+    mux: u32,
+    alternate: u32,
+    select_input: Option<(u32, u32)>,
+    control: u32,
+    value: u32,
+) -> Pad {
+    Pad { mux, alternate, select_input, control, value }
+}
+
+/// Clock, command and data lines of the slot, at the slowest drive.
+const SD_PADS: &[Pad] = &[
+    // SD2_CLK: USDHC2_CLK
+    pad(0x3033_00c0, 0, None, 0x3033_0320, 0x190),
+    // SD2_CMD: USDHC2_CMD
+    pad(0x3033_00c4, 0, None, 0x3033_0324, 0x1d0),
+    // SD2_DATA0: USDHC2_DATA0
+    pad(0x3033_00c8, 0, None, 0x3033_0328, 0x1d0),
+    // SD2_DATA1: USDHC2_DATA1
+    pad(0x3033_00cc, 0, None, 0x3033_032c, 0x1d0),
+    // SD2_DATA2: USDHC2_DATA2
+    pad(0x3033_00d0, 0, None, 0x3033_0330, 0x1d0),
+    // SD2_DATA3: USDHC2_DATA3
+    pad(0x3033_00d4, 0, None, 0x3033_0334, 0x1d0),
+];
+
+/// Voltage select, power switch and card detection of the slot.
+const SD_CONTROL_PADS: &[Pad] = &[
+    // GPIO1_IO04: USDHC2_VSELECT
+    pad(0x3033_0024, 1, None, 0x3033_0284, 0xc0),
+    // SD2_RESET_B: GPIO2_IO19
+    pad(0x3033_00d8, 5, None, 0x3033_0338, 0x40),
+    // SD2_CD_B: GPIO2_IO12
+    pad(0x3033_00bc, 5, None, 0x3033_031c, 0x1c4),
+];
+
+/// Clock, command, data and strobe lines of the eMMC, at the slowest drive.
+const EMMC_PADS: &[Pad] = &[
+    // NAND_WE_B: USDHC3_CLK
+    pad(0x3033_0124, 2, Some((0x3033_0604, 1)), 0x3033_0384, 0x190),
+    // NAND_WP_B: USDHC3_CMD
+    pad(0x3033_0128, 2, Some((0x3033_060c, 1)), 0x3033_0388, 0x1d0),
+    // NAND_DATA04: USDHC3_DATA0
+    pad(0x3033_0108, 2, Some((0x3033_0610, 1)), 0x3033_0368, 0x1d0),
+    // NAND_DATA05: USDHC3_DATA1
+    pad(0x3033_010c, 2, Some((0x3033_0614, 1)), 0x3033_036c, 0x1d0),
+    // NAND_DATA06: USDHC3_DATA2
+    pad(0x3033_0110, 2, Some((0x3033_0618, 1)), 0x3033_0370, 0x1d0),
+    // NAND_DATA07: USDHC3_DATA3
+    pad(0x3033_0114, 2, Some((0x3033_061c, 1)), 0x3033_0374, 0x1d0),
+    // NAND_RE_B: USDHC3_DATA4
+    pad(0x3033_011c, 2, Some((0x3033_0620, 1)), 0x3033_037c, 0x1d0),
+    // NAND_CE2_B: USDHC3_DATA5
+    pad(0x3033_00ec, 2, Some((0x3033_0624, 1)), 0x3033_034c, 0x1d0),
+    // NAND_CE3_B: USDHC3_DATA6
+    pad(0x3033_00f0, 2, Some((0x3033_0628, 1)), 0x3033_0350, 0x1d0),
+    // NAND_CLE: USDHC3_DATA7
+    pad(0x3033_00f4, 2, Some((0x3033_062c, 1)), 0x3033_0354, 0x1d0),
+    // NAND_CE1_B: USDHC3_STROBE
+    pad(0x3033_00e8, 2, Some((0x3033_0630, 1)), 0x3033_0348, 0x190),
+];

@@ -1,0 +1,5 @@
+//! Drivers, each over [`Bus`](crate::mmio::Bus) and the traits of `embedded-hal`.
+
+pub mod gpio;
+pub mod sd;
+pub mod usdhc;

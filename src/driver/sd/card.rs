@@ -1,0 +1,475 @@
+//! A card in a slot: identified, in its best mode, and read whatever happens.
+
+use alloc::string::String;
+use core::time::Duration;
+
+use super::{
+    BusWidth, Command, Error, Host, Limits, Mode, Response, ResponseKind, Signalling, Timing,
+    Transfer, contents::status, emmc::EmmcCard, secure_digital, secure_digital::SdCard,
+};
+use crate::{
+    block::{self, BLOCK_SIZE, BlockDevice},
+    board::CardKind,
+    time::Deadline,
+};
+
+/// Modes worth trying, best first. Every card can do the last one.
+const MODES: &[Mode] = &[
+    mode(Timing::Hs400EnhancedStrobe, BusWidth::Eight),
+    mode(Timing::Hs400, BusWidth::Eight),
+    mode(Timing::Hs200, BusWidth::Eight),
+    mode(Timing::Hs200, BusWidth::Four),
+    mode(Timing::Sdr104, BusWidth::Four),
+    mode(Timing::Sdr50, BusWidth::Four),
+    mode(Timing::Ddr52, BusWidth::Eight),
+    mode(Timing::Ddr52, BusWidth::Four),
+    mode(Timing::Sdr25, BusWidth::Four),
+    mode(Timing::HighSpeed, BusWidth::Eight),
+    mode(Timing::HighSpeed, BusWidth::Four),
+    mode(Timing::Default, BusWidth::Four),
+    Mode::START,
+];
+
+/// Identifications that may fail in a row before the card is given up.
+const IDENTIFICATIONS: u32 = 3;
+/// Times that a mode may fail, while it is set up, before the next lower one is taken.
+const MODE_ATTEMPTS: u32 = 2;
+/// Times that a read may fail in a mode before the next lower one is taken.
+const READ_ATTEMPTS: u32 = 3;
+/// Blocks that one command may ask for: the width of the controller's and CMD23's counter.
+const MOST_BLOCKS: usize = 65_535;
+/// Blocks in a command once a read has failed, so that the good parts need not be read again.
+const BLOCKS_AFTER_ERROR: usize = 128;
+/// Blocks bounced at a time where the bus master cannot reach.
+const BOUNCE_BLOCKS: usize = 8;
+/// A card that was interrupted comes back to transfer state within this time.
+const SETTLE: Duration = Duration::from_millis(500);
+const SETTLE_POLL_US: u32 = 100;
+
+const fn mode(timing: Timing, width: BusWidth) -> Mode {
+    Mode { timing, width }
+}
+
+/// What commands call a block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Addressing {
+    Byte,
+    Block,
+}
+
+impl Addressing {
+    pub(super) fn of_high_capacity(high_capacity: bool) -> Self {
+        if high_capacity { Self::Block } else { Self::Byte }
+    }
+}
+
+/// What is known of a card in transfer state.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Identity {
+    pub(super) cid: u128,
+    /// Relative card address, in the upper half as commands want it.
+    pub(super) address: u32,
+    pub(super) block_count: u64,
+    pub(super) addressing: Addressing,
+    /// Takes CMD23.
+    pub(super) set_block_count: bool,
+    pub(super) mode: Mode,
+}
+
+impl Identity {
+    fn argument(&self, block: u64) -> Result<u32, Error> {
+        let argument = match self.addressing {
+            Addressing::Block => Some(block),
+            Addressing::Byte => block.checked_mul(BLOCK_SIZE as u64),
+        };
+        argument.and_then(|argument| u32::try_from(argument).ok()).ok_or(Error::OutOfRange)
+    }
+}
+
+/// A failed bring-up, with the mode that was being set up.
+struct Failure {
+    error: Error,
+    mode: Mode,
+}
+
+/// A card slot or soldered eMMC, and what was found there.
+#[derive(Debug)]
+pub struct Card<H> {
+    name: &'static str,
+    kind: CardKind,
+    host: H,
+    identity: Option<Identity>,
+    /// The card must be identified anew before its next use.
+    lost: bool,
+    /// Only modes below this one are tried: the others have failed.
+    below: Option<Mode>,
+}
+
+impl<H: Host> Card<H> {
+    /// A slot called `name` behind `host`; nothing is touched.
+    pub fn new(name: &'static str, kind: CardKind, host: H) -> Self {
+        Self { name, kind, host, identity: None, lost: true, below: None }
+    }
+
+    /// Finds out what is in the slot and brings it to its best mode. May be called again, when a
+    /// card may have been put in or exchanged.
+    ///
+    /// # Errors
+    /// [`Error::NoCard`] after less than 0.2 s if nothing answers; otherwise what failed last.
+    pub fn identify(&mut self) -> Result<(), Error> {
+        self.identity = None;
+        self.below = None;
+        self.identify_in_slower_modes()
+    }
+
+    /// The mode in use, once identified.
+    pub fn mode(&self) -> Option<Mode> {
+        self.identity.map(|identity| identity.mode)
+    }
+
+    /// Ends all use: no DMA and no card clock from here on, and the card in a state in which an
+    /// operating system can identify it. Another read identifies it anew.
+    pub fn stop(&mut self) {
+        self.lost = true;
+        self.host.stop();
+    }
+
+    /// `error`, with this device and `block`, for those who know no cards.
+    pub fn locate(&self, error: Error, block: u64) -> block::Error {
+        block::Error { kind: error.kind(), device: String::from(self.name), block }
+    }
+
+    /// The host controller.
+    pub fn host(&self) -> &H {
+        &self.host
+    }
+
+    /// Reads whole blocks from `first_block` on. Repeats what fails, in slower modes if need be.
+    ///
+    /// # Panics
+    /// If the length is not a multiple of 512.
+    pub fn read_blocks(&mut self, first_block: u64, destination: &mut [u8]) -> Result<(), Error> {
+        assert!(destination.len().is_multiple_of(BLOCK_SIZE), "whole blocks only");
+        self.check_range(first_block, destination.len())?;
+        let mut block = first_block;
+        let mut rest = destination;
+        let mut most = MOST_BLOCKS;
+        let mut attempt = 0;
+        while !rest.is_empty() {
+            let identity = self.ready()?;
+            let length = rest.len().min(most * BLOCK_SIZE);
+            match read_chunk(&mut self.host, &identity, block, &mut rest[..length]) {
+                Ok(()) => {
+                    block += (length / BLOCK_SIZE) as u64;
+                    rest = &mut rest[length..];
+                    attempt = 0;
+                }
+                Err(error) => {
+                    most = BLOCKS_AFTER_ERROR;
+                    attempt = self.recover(error, block, attempt + 1)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn check_range(&self, first_block: u64, length: usize) -> Result<(), Error> {
+        let identity = self.identity.ok_or(Error::NoCard)?;
+        let end = first_block.checked_add((length / BLOCK_SIZE) as u64);
+        if end.is_none_or(|end| end > identity.block_count) {
+            return Err(Error::OutOfRange);
+        }
+        Ok(())
+    }
+
+    /// The card in transfer state; identified anew if it was lost.
+    fn ready(&mut self) -> Result<Identity, Error> {
+        match self.identity {
+            Some(identity) if !self.lost => Ok(identity),
+            _ => self.identify_again(),
+        }
+    }
+
+    /// After failed attempt number `attempt` at `block`: makes the card usable for another one and
+    /// returns the number of attempts that count, or gives up.
+    fn recover(&mut self, error: Error, block: u64, attempt: u32) -> Result<u32, Error> {
+        if !self.host.card_present() {
+            self.lost = true;
+            return Err(Error::Removed);
+        }
+        log::debug!("{}, block {block}: {error}", self.name);
+        // The card or the caller, not the lines: no slower mode helps.
+        let medium = matches!(error, Error::Status(..) | Error::Unreachable | Error::OutOfRange);
+        if medium || attempt < READ_ATTEMPTS {
+            self.lost |= self.settle().is_err();
+            return if attempt < READ_ATTEMPTS { Ok(attempt) } else { Err(error) };
+        }
+        self.lost = true;
+        let mode = self.mode().unwrap_or(Mode::START);
+        if mode == Mode::START {
+            // The slowest mode fails as well, so the fast ones were not to blame.
+            self.below = None;
+            return Err(error);
+        }
+        log::warn!("{}, block {block}: {error} in {mode}; slowing down", self.name);
+        self.below = Some(mode);
+        Ok(0)
+    }
+
+    /// Ends a transfer that failed half-way and finds the sampling point again.
+    fn settle(&mut self) -> Result<(), Error> {
+        let Some(identity) = self.identity else { return Err(Error::NoCard) };
+        // Refused or unanswered if the card is not sending: then there is nothing to stop.
+        let _ = self.host.command(Command::new(12, 0, ResponseKind::ShortBusy));
+        wait_for_transfer_state(&mut self.host, identity.address)?;
+        match identity.mode.timing.tuning_command() {
+            Some(command) => self.host.tune(command),
+            None => Ok(()),
+        }
+    }
+
+    /// Identifies a card that was in use; another one in its place is an error.
+    fn identify_again(&mut self) -> Result<Identity, Error> {
+        let before = self.identity;
+        match self.identify_in_slower_modes() {
+            Err(Error::NoCard) if before.is_some() => {
+                self.identity = before;
+                Err(Error::Removed)
+            }
+            Err(error) => {
+                self.identity = before;
+                Err(error)
+            }
+            Ok(()) => match (self.identity, before) {
+                (Some(now), Some(before)) if now.cid != before.cid => {
+                    self.lost = true;
+                    self.identity = Some(before);
+                    Err(Error::Removed)
+                }
+                (Some(now), _) => Ok(now),
+                (None, _) => Err(Error::NoCard),
+            },
+        }
+    }
+
+    /// Brings the card up in the best mode that has not failed yet; goes down mode by mode.
+    fn identify_in_slower_modes(&mut self) -> Result<(), Error> {
+        let mut failures = 0;
+        loop {
+            let Failure { error, mode } = match self.bring_up() {
+                Ok(identity) => {
+                    log::info!(
+                        "{}: {} MiB, {}",
+                        self.name,
+                        identity.block_count >> 11,
+                        identity.mode
+                    );
+                    self.identity = Some(identity);
+                    self.lost = false;
+                    return Ok(());
+                }
+                Err(failure) => failure,
+            };
+            if !self.host.card_present() {
+                return Err(Error::NoCard);
+            }
+            if matches!(error, Error::NoCard | Error::Unsupported(_)) {
+                return Err(error);
+            }
+            failures += 1;
+            if mode == Mode::START && failures >= IDENTIFICATIONS {
+                return Err(error);
+            }
+            if mode != Mode::START && failures >= MODE_ATTEMPTS {
+                log::warn!("{}: {mode} does not work: {error}", self.name);
+                self.below = Some(mode);
+                failures = 0;
+            }
+        }
+    }
+
+    /// One identification, from power-up to a first read in the best mode.
+    fn bring_up(&mut self) -> Result<Identity, Failure> {
+        let in_mode = |mode| move |error| Failure { error, mode };
+        if !self.host.card_present() {
+            return Err(Failure { error: Error::NoCard, mode: Mode::START });
+        }
+        self.host.restart().map_err(in_mode(Mode::START))?;
+        match self.kind {
+            CardKind::Sd => {
+                let low_voltage = self.wants_low_voltage();
+                let stage =
+                    if low_voltage { secure_digital::SLOWEST_LOW_VOLTAGE } else { Mode::START };
+                let mut card =
+                    SdCard::identify(&mut self.host, low_voltage).map_err(in_mode(stage))?;
+                let mode = self.best_mode(|mode| card.supports(mode));
+                card.switch(&mut self.host, mode).map_err(in_mode(mode))?;
+                Ok(card.identity)
+            }
+            CardKind::Emmc => {
+                let mut card = EmmcCard::identify(&mut self.host).map_err(in_mode(Mode::START))?;
+                let mode = self.best_mode(|mode| card.supports(mode));
+                card.switch(&mut self.host, mode).map_err(in_mode(mode))?;
+                Ok(card.identity)
+            }
+        }
+    }
+
+    fn wants_low_voltage(&self) -> bool {
+        let limits = self.host.limits();
+        limits.signalling == Signalling::Switchable
+            && MODES.iter().any(|&mode| is_low_voltage(mode) && self.may_try(&limits, mode))
+    }
+
+    fn best_mode(&self, card_supports: impl Fn(Mode) -> bool) -> Mode {
+        let limits = self.host.limits();
+        let usable = |&&mode: &&Mode| self.may_try(&limits, mode) && card_supports(mode);
+        MODES.iter().find(usable).copied().unwrap_or(Mode::START)
+    }
+
+    fn may_try(&self, limits: &Limits, mode: Mode) -> bool {
+        limits.allow(mode) && self.below.is_none_or(|below| mode < below)
+    }
+}
+
+fn is_low_voltage(mode: Mode) -> bool {
+    matches!(mode.timing, Timing::Sdr25 | Timing::Sdr50 | Timing::Sdr104)
+}
+
+/// Reads blocks with one command where the bus master reaches, else by way of the stack.
+fn read_chunk(
+    host: &mut impl Host,
+    identity: &Identity,
+    block: u64,
+    destination: &mut [u8],
+) -> Result<(), Error> {
+    match read_range(host, identity, block, destination) {
+        Err(Error::Unreachable) => read_bounced(host, identity, block, destination),
+        done => done,
+    }
+}
+
+/// Reads blocks with one command.
+fn read_range(
+    host: &mut impl Host,
+    identity: &Identity,
+    block: u64,
+    destination: &mut [u8],
+) -> Result<(), Error> {
+    let argument = identity.argument(block)?;
+    let count = destination.len() / BLOCK_SIZE;
+    if count == 1 {
+        return read_one(host, 17, argument, destination);
+    }
+    if identity.set_block_count {
+        let count = u32::try_from(count).map_err(|_| Error::OutOfRange)?;
+        check(23, host.command(Command::new(23, count, ResponseKind::Short))?)?;
+    }
+    let command = Command::new(18, argument, ResponseKind::Short);
+    let stop = !identity.set_block_count;
+    check(18, host.read(Transfer { command, block_size: 512, stop, destination })?)
+}
+
+fn read_bounced(
+    host: &mut impl Host,
+    identity: &Identity,
+    block: u64,
+    destination: &mut [u8],
+) -> Result<(), Error> {
+    #[repr(align(64))]
+    struct Bounce([u8; BOUNCE_BLOCKS * BLOCK_SIZE]);
+    let mut bounce = Bounce([0; BOUNCE_BLOCKS * BLOCK_SIZE]);
+    let mut block = block;
+    for part in destination.chunks_mut(bounce.0.len()) {
+        let bounce = &mut bounce.0[..part.len()];
+        read_range(host, identity, block, bounce)?;
+        part.copy_from_slice(bounce);
+        block += (part.len() / BLOCK_SIZE) as u64;
+    }
+    Ok(())
+}
+
+/// Reads one block of `destination.len()` bytes, at most 512.
+pub(super) fn read_one(
+    host: &mut impl Host,
+    index: u8,
+    argument: u32,
+    destination: &mut [u8],
+) -> Result<(), Error> {
+    let block_size = u16::try_from(destination.len()).map_err(|_| Error::OutOfRange)?;
+    let command = Command::new(index, argument, ResponseKind::Short);
+    check(index, host.read(Transfer { command, block_size, stop: false, destination })?)
+}
+
+/// Turns error bits of a card status into an error.
+pub(super) fn check(index: u8, answer: Response) -> Result<(), Error> {
+    match answer.short() & status::ERRORS {
+        0 => Ok(()),
+        _ => Err(Error::Status(index, answer.short())),
+    }
+}
+
+/// Selects the card at `address`: from standby to transfer state.
+pub(super) fn select(host: &mut impl Host, address: u32) -> Result<(), Error> {
+    let answer = host.command(Command::new(7, address, ResponseKind::ShortBusy))?;
+    if answer.short() & status::LOCKED != 0 {
+        return Err(Error::Unsupported("card is locked by a password"));
+    }
+    check(7, answer)
+}
+
+/// Waits until the card takes the next data command; returns its status.
+pub(super) fn wait_for_transfer_state(host: &mut impl Host, address: u32) -> Result<u32, Error> {
+    let deadline = Deadline::after(host, SETTLE);
+    loop {
+        let last_look = deadline.passed(host);
+        let answer = host.command(Command::new(13, address, ResponseKind::Short))?.short();
+        if answer & status::STATE_AND_READY == status::READY_IN_TRAN {
+            return Ok(answer);
+        }
+        if last_look {
+            return Err(Error::Status(13, answer));
+        }
+        host.delay_us(SETTLE_POLL_US);
+    }
+}
+
+impl<H: Host> BlockDevice for Card<H> {
+    fn name(&self) -> &str {
+        self.name
+    }
+
+    fn block_count(&self) -> u64 {
+        self.identity.map_or(0, |identity| identity.block_count)
+    }
+
+    fn read(&mut self, first_block: u64, destination: &mut [u8]) -> Result<(), block::Error> {
+        self.read_blocks(first_block, destination).map_err(|error| {
+            log::error!("{}, block {first_block}: {error}", self.name);
+            self.locate(error, first_block)
+        })
+    }
+}
+
+impl Error {
+    /// What a user of the block device is told.
+    pub fn kind(&self) -> block::ErrorKind {
+        use block::ErrorKind;
+        match self {
+            Self::NoCard => ErrorKind::NoCard,
+            Self::Removed => ErrorKind::Removed,
+            Self::NoResponse(_) | Self::NoData(_) | Self::Busy(_) => ErrorKind::Timeout,
+            Self::DamagedResponse(_)
+            | Self::DamagedData(_)
+            | Self::Status(..)
+            | Self::Tuning
+            | Self::Strobe
+            | Self::Mismatch => ErrorKind::Transfer,
+            Self::SwitchRefused(_) | Self::VoltageSwitch | Self::Unsupported(_) => {
+                ErrorKind::Unsupported
+            }
+            Self::OutOfRange => ErrorKind::OutOfRange,
+            Self::Unreachable | Self::Controller(_) => ErrorKind::Controller,
+        }
+    }
+}

@@ -1,0 +1,242 @@
+//! The i.MX uSDHC: a [`Host`] for SD cards and eMMC.
+//!
+//! Three layers: `registers`, the `controller`, and here what surrounds it: pads, slot power,
+//! card detection, and memory that the controller reaches by ADMA2 (`adma`). It sets up all that
+//! it needs, clocks and pads included, whatever ran before it. No allocation.
+//!
+//! Sources: i.MX 8M Plus reference manual, chapter 10.3; where it is silent, what Linux
+//! (`sdhci-esdhc-imx.c`) and U-Boot (`fsl_esdhc_imx.c`) agree on.
+
+#![forbid(unsafe_code)]
+
+mod adma;
+mod controller;
+mod divider;
+mod registers;
+
+use core::time::Duration;
+
+use embedded_hal::{
+    delay::DelayNs,
+    digital::{InputPin, OutputPin},
+};
+
+pub use self::{adma::Buffers, controller::Sampling};
+use self::{
+    adma::{Layout, Table},
+    controller::{Controller, Data},
+};
+use super::{
+    gpio::Pin,
+    sd::{
+        Card, Command, Error, Host, Limits, Mode, Response, ResponseKind, Signalling, Timing,
+        Transfer,
+    },
+};
+use crate::{
+    board::CardSlot,
+    dma::{self, Dma},
+    mmio::Bus,
+    soc::{ccm, iomuxc::Drive},
+    time::{Clock, Delay},
+};
+
+/// At least 74 clocks at identification speed, before the first command (SD 6.4.1).
+const FIRST_CLOCKS_US: u32 = 1000;
+
+/// A uSDHC with its slot.
+#[derive(Debug)]
+pub struct Usdhc<'a, B, C, D, P> {
+    controller: Controller<B, C>,
+    dma: D,
+    buffers: &'a mut Buffers,
+    slot: &'static CardSlot,
+    power: Option<P>,
+    detect: Option<P>,
+}
+
+/// The card slot of a board: starts clocks, multiplexes pads, and puts the driver together. Does
+/// not touch the card.
+pub fn open<'a, B: Bus + Copy, C: Clock, D: Dma>(
+    slot: &'static CardSlot,
+    bus: B,
+    clock: C,
+    dma: D,
+    buffers: &'a mut Buffers,
+) -> Card<Usdhc<'a, B, C, D, Pin<B>>> {
+    ccm::start(&bus, &slot.clock);
+    for pad in slot.pads.iter().chain(slot.control_pads) {
+        pad.apply(&bus);
+    }
+    let power = slot.power.map(|power| Pin::output(bus, power.line));
+    let detect = slot.detect.map(|line| Pin::input(bus, line));
+    let host = Usdhc::new(slot, bus, clock, dma, buffers, power, detect);
+    Card::new(slot.name, slot.kind, host)
+}
+
+impl<'a, B: Bus, C: Clock, D: Dma, P: OutputPin + InputPin> Usdhc<'a, B, C, D, P> {
+    /// The controller of `slot`, whose clocks run and whose pads are set. High means "power" and
+    /// "card present" at the pins.
+    pub fn new(
+        slot: &'static CardSlot,
+        bus: B,
+        clock: C,
+        dma: D,
+        buffers: &'a mut Buffers,
+        power: Option<P>,
+        detect: Option<P>,
+    ) -> Self {
+        let controller = Controller::new(bus, slot.usdhc, clock, slot.clock.hertz, slot.sampling);
+        Self { controller, dma, buffers, slot, power, detect }
+    }
+
+    fn delay(&self, microseconds: u32) {
+        Delay(self.controller.clock()).delay_us(microseconds);
+    }
+
+    /// Pads as fast edges as the clock needs, and no faster.
+    fn drive_pads(&self, timing: Timing) {
+        let drive = match timing {
+            Timing::Sdr50 => Drive::X2,
+            Timing::Sdr104 | Timing::Hs200 | Timing::Hs400 | Timing::Hs400EnhancedStrobe => {
+                Drive::X6
+            }
+            _ => Drive::X1,
+        };
+        for pad in self.slot.pads {
+            pad.set_drive(self.controller.bus(), drive);
+        }
+    }
+
+    /// Takes the slot's power away for as long as the card needs to forget everything, and returns
+    /// the lines to their first voltage meanwhile. The clock must stand still.
+    fn cycle_power(&mut self) {
+        let (Some(pin), Some(power)) = (&mut self.power, self.slot.power) else { return };
+        // A pin that cannot be moved leaves the card on: identification then shows what it does.
+        let _ = pin.set_low();
+        Delay(self.controller.clock()).delay_us(power.off_us);
+        self.controller.set_low_voltage(self.first_voltage_is_low());
+        let Some(pin) = &mut self.power else { return };
+        let _ = pin.set_high();
+    }
+
+    fn first_voltage_is_low(&self) -> bool {
+        self.slot.limits.signalling == Signalling::Fixed1V8
+    }
+}
+
+impl<B: Bus, C: Clock, D: Dma, P> Clock for Usdhc<'_, B, C, D, P> {
+    fn now(&self) -> Duration {
+        self.controller.clock().now()
+    }
+}
+
+impl<B: Bus, C: Clock, D: Dma, P: OutputPin + InputPin> Host for Usdhc<'_, B, C, D, P> {
+    fn limits(&self) -> Limits {
+        self.slot.limits
+    }
+
+    fn card_present(&mut self) -> bool {
+        match &mut self.detect {
+            // A pin that cannot be read says nothing: then the card has to.
+            Some(pin) => pin.is_high().unwrap_or(true),
+            None => true,
+        }
+    }
+
+    fn delay_us(&mut self, microseconds: u32) {
+        self.delay(microseconds);
+    }
+
+    fn restart(&mut self) -> Result<(), Error> {
+        self.controller.reset(self.controller.low_voltage() || self.first_voltage_is_low())?;
+        self.drive_pads(Timing::Default);
+        self.cycle_power();
+        if let Some(power) = self.slot.power {
+            self.delay(power.on_us);
+        }
+        self.controller.start_identification()?;
+        self.delay(FIRST_CLOCKS_US);
+        Ok(())
+    }
+
+    fn set_mode(&mut self, mode: Mode) -> Result<(), Error> {
+        let hertz = self.slot.limits.hertz(mode.timing);
+        let hertz = hertz.unwrap_or(Timing::Default.max_hertz());
+        self.drive_pads(mode.timing);
+        self.controller.set_mode(mode, hertz)
+    }
+
+    fn switch_to_1v8(&mut self) -> Result<(), Error> {
+        let settle_us = self.slot.voltage_settle_us;
+        // The clock stands still for at least 5 ms.
+        let settle = |clock: &C| Delay(clock).delay_us(settle_us.max(5_000));
+        self.controller.switch_to_1v8(settle)
+    }
+
+    fn tune(&mut self, index: u8) -> Result<(), Error> {
+        self.controller.tune(index)
+    }
+
+    fn command(&mut self, command: Command) -> Result<Response, Error> {
+        self.controller.run(command, None)
+    }
+
+    fn read(&mut self, transfer: Transfer<'_>) -> Result<Response, Error> {
+        let Transfer { command, block_size, stop, destination } = transfer;
+        let blocks = destination.len() / usize::from(block_size).max(1);
+        let blocks = u16::try_from(blocks).map_err(|_| Error::OutOfRange)?;
+        let layout = Layout::of(destination);
+        let Buffers { table, head, tail } = &mut *self.buffers;
+
+        let response = {
+            let body = &mut destination[layout.body_at..layout.body_at + layout.body];
+            let body = receive(&self.dma, body)?;
+            let head = receive(&self.dma, if layout.head > 0 { head } else { &mut [] })?;
+            let tail = receive(&self.dma, if layout.tail > 0 { tail } else { &mut [] })?;
+            let mut table = Table::new(table);
+            let parts = [(head, layout.head), (body, layout.body), (tail, layout.tail)];
+            for (part, length) in &parts {
+                let address = part.as_ref().map_or(0, dma::Receive::bus_address);
+                if !table.add(address, *length) {
+                    return Err(Error::OutOfRange);
+                }
+            }
+            let table = dma::Send::begin(&self.dma, table.finish()).map_err(unreachable)?;
+            let data = Data { block_size, blocks, stop, table: table.bus_address() };
+            // The buffers come back when the controller has finished or was reset.
+            self.controller.run(command, Some(data))?
+        };
+        layout.assemble(destination, &self.buffers.head, &self.buffers.tail);
+        Ok(response)
+    }
+
+    fn stop(&mut self) {
+        let low_voltage = self.controller.low_voltage();
+        // A soldered eMMC and a card at 3.3 V can be identified again after CMD0.
+        let _ = self.controller.run(Command::new(0, 0, ResponseKind::None), None);
+        // The reset ends all DMA; without it nothing here would be worth trusting.
+        let _ = self.controller.reset(low_voltage);
+        self.drive_pads(Timing::Default);
+        if low_voltage && !self.first_voltage_is_low() {
+            // Only a card that loses power leaves 1.8 V signalling, and not every operating system
+            // takes it away.
+            self.cycle_power();
+        }
+    }
+}
+
+/// Gives a buffer to the controller; an empty one stays here.
+fn receive<'b, D: Dma>(
+    dma: &'b D,
+    buffer: &'b mut [u8],
+) -> Result<Option<dma::Receive<'b, D>>, Error> {
+    if buffer.is_empty() {
+        return Ok(None);
+    }
+    dma::Receive::begin(dma, buffer).map(Some).map_err(unreachable)
+}
+
+fn unreachable(_: dma::Error) -> Error {
+    Error::Unreachable
+}
