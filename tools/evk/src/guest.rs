@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::elf;
+use crate::{assets, elf};
 
 const TARGET: &str = "aarch64-unknown-none";
 
@@ -23,7 +23,7 @@ pub struct Guests {
 
 /// Builds them below `target`, or finds that they are up to date.
 pub fn build(target: &Path) -> Result<Guests> {
-    let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("guest/Cargo.toml");
+    let manifest = assets::tree().join("tools/evk/guest/Cargo.toml");
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let output = Command::new(cargo)
         .args(["build", "--quiet", "--release", "--locked", "--target", TARGET])
@@ -50,11 +50,11 @@ fn flat(folder: &Path, name: &str) -> Result<PathBuf> {
     let read = fs::read(&elf).with_context(|| format!("reading {}", elf.display()))?;
     let flat = elf::flatten(&read).with_context(|| format!("flattening {}", elf.display()))?;
     // Written only when it changed, and at once: another test may be reading it.
-    if fs::read(&path).is_ok_and(|old| old == flat.bytes) {
+    if fs::read(&path).is_ok_and(|old| old == flat) {
         return Ok(path);
     }
     let draft = tempfile::NamedTempFile::new_in(folder)?;
-    fs::write(draft.path(), &flat.bytes)?;
+    fs::write(draft.path(), &flat)?;
     draft.persist(&path)?;
     Ok(path)
 }

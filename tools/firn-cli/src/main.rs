@@ -1,3 +1,35 @@
-//! `firn`: the command of the build host and of the running target.
+//! `firn`: the command of the build host and of the running target, one module each subcommand.
 
-fn main() {}
+#![forbid(unsafe_code)]
+
+mod emulate;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Firn's tools for the build host and the running target.
+#[derive(Parser)]
+#[command(name = "firn", version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Emulate(emulate::Arguments),
+}
+
+fn main() -> ExitCode {
+    let outcome = match Arguments::parse().command {
+        Command::Emulate(arguments) => emulate::run(&arguments),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

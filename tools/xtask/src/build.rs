@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use evk::assets;
+use evk::elf::flatten;
 
-use crate::flatten::flatten;
 use crate::process;
 use crate::setup::{self, Need, TRIPLE};
 

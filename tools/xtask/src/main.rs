@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod build;
-mod flatten;
+mod demo;
 mod licences;
 mod process;
 mod setup;
@@ -24,6 +24,7 @@ struct Arguments {
 enum Chore {
     Setup(setup::Arguments),
     Build(build::Arguments),
+    Demo(demo::Arguments),
     Test(test::Arguments),
 }
 
@@ -31,6 +32,7 @@ fn main() -> std::process::ExitCode {
     let outcome = match Arguments::parse().chore {
         Chore::Setup(arguments) => setup::run(&arguments),
         Chore::Build(arguments) => build::run(&arguments),
+        Chore::Demo(arguments) => demo::run(&arguments),
         Chore::Test(arguments) => test::run(&arguments),
     };
     match outcome {

@@ -2,10 +2,7 @@
 
 #![allow(dead_code, reason = "each test file uses its part")]
 
-use std::{
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{path::PathBuf, time::Duration};
 
 use evk::{assets::Assets, guest::Guests, qemu::Entry};
 
@@ -20,7 +17,7 @@ pub(crate) fn assets() -> Assets {
 
 /// The workspace's folder for what this project builds.
 pub(crate) fn target() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/firn")
+    evk::assets::tree().join("target/firn")
 }
 
 pub(crate) fn cards() -> PathBuf {

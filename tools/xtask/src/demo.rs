@@ -1,0 +1,161 @@
+//! `cargo xtask demo`: from nothing to the menu, on a card with a real kernel and three NixOS
+//! generations.
+
+use std::{
+    fs,
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, ensure};
+use evk::{
+    assets::{self, Assets},
+    card::{CardImage, Table},
+    keys::Script,
+    nixos::{self, DEVICE_TREE, System},
+    qemu::{Entry, Machine, Slot},
+    session::Session,
+    terminal::{self, Ending, HOW_TO_LEAVE},
+    userspace::Report,
+};
+
+use crate::{
+    build,
+    setup::{self, Need},
+};
+
+/// Boot three NixOS generations with a real kernel in the emulated EVK, the menu on this terminal.
+///
+/// Example: cargo xtask demo --script 'down enter'
+///
+/// Words of a key script: up down left right enter esc tab space backspace home end page-up
+/// page-down insert delete ctrl-X, any single character, type:TEXT, wait:TEXT, sleep:MS; quotes
+/// around what has spaces.
+#[derive(clap::Args)]
+#[command(verbatim_doc_comment)]
+pub(crate) struct Arguments {
+    /// Play these keys as soon as the menu is there, and succeed only if userspace is reached
+    #[arg(long, value_name = "KEYS", value_parser = Script::parse)]
+    script: Option<Script>,
+    /// With --script: fail unless this generation was booted
+    #[arg(long, value_name = "NUMBER", requires = "script")]
+    expect: Option<u32>,
+    /// Memory of the board
+    #[arg(long, value_name = "SIZE", default_value = "2G")]
+    memory: String,
+}
+
+/// Text that is on the menu's screen and nowhere before it.
+const MENU: &str = "nter";
+/// From the start to the menu; it takes a second alone.
+const MENU_DEADLINE: Duration = Duration::from_secs(60);
+/// From the choice to userspace, which takes six seconds alone.
+const USERSPACE_DEADLINE: Duration = Duration::from_secs(180);
+
+/// Sets up, builds, makes the card, boots it.
+pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    setup::ensure(Need::Everything)?;
+    eprintln!("Building the loader");
+    build::firmware()?;
+    let assets = Assets::locate()?;
+    let system = System::real(&assets)?;
+    let card = make_card(&system)?;
+    let machine = Machine::new(Entry::Kernel {
+        image: assets::firmware("firn.bin")?,
+        device_tree: assets.dtbs.join(DEVICE_TREE),
+        initrd: None,
+        command_line: None,
+    });
+    let machine = machine.memory(&arguments.memory).card(Slot::Sd, card.path());
+    match &arguments.script {
+        Some(script) => play(&machine, &assets, &system, script, arguments.expect),
+        None => show(&machine, &assets),
+    }
+}
+
+/// Makes the card unless nothing in it has changed, and removes older ones.
+fn make_card(system: &System) -> Result<CardImage> {
+    let folder = assets::tree().join("target/firn/demo");
+    let started = Instant::now();
+    eprintln!(
+        "Making a card with {} generations in {}",
+        system.generations.len(),
+        folder.display()
+    );
+    let card = nixos::card_with_fat_boot(Table::Gpt, system.boot_folder()).make(&folder)?;
+    remove_others(&folder, card.path())
+        .with_context(|| format!("removing old cards from {}", folder.display()))?;
+    eprintln!("{} is ready ({:.1} s)", card.path().display(), started.elapsed().as_secs_f64());
+    Ok(card)
+}
+
+fn remove_others(folder: &Path, card: &Path) -> Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        let is_card = path.extension().is_some_and(|kind| kind == "img" || kind == "lock");
+        if is_card && path.file_stem() != card.file_stem() {
+            fs::remove_file(path)?;
+        }
+    }
+    Ok(())
+}
+
+fn show(machine: &Machine, assets: &Assets) -> Result<()> {
+    eprintln!("The emulated board starts. {HOW_TO_LEAVE}");
+    let mut session = machine.start(assets)?;
+    match terminal::attach(&mut session)? {
+        Ending::Left => Ok(()),
+        Ending::Ended(Some(0)) => {
+            eprintln!("The board is off.");
+            Ok(())
+        }
+        Ending::Ended(_) => Err(session.failure("the emulated board failed")),
+    }
+}
+
+fn play(
+    machine: &Machine,
+    assets: &Assets,
+    system: &System,
+    script: &Script,
+    expected: Option<u32>,
+) -> Result<()> {
+    eprintln!("The emulated board starts.");
+    let mut session = machine.start(assets)?;
+    let outcome = play_to_userspace(&mut session, script);
+    println!("{}", session.text().trim());
+    let report = outcome?;
+    let booted = booted_generation(system, &report)?;
+    if let Some(expected) = expected {
+        ensure!(booted == expected, "generation {booted} was booted, not {expected}");
+    }
+    println!("Userspace of generation {booted} was reached.");
+    Ok(())
+}
+
+fn play_to_userspace(session: &mut Session, script: &Script) -> Result<Report> {
+    if !script.waits_first() {
+        session.expect(MENU, MENU_DEADLINE)?;
+    }
+    session.play(script, MENU_DEADLINE)?;
+    let report = session.expect_userspace(USERSPACE_DEADLINE)?;
+    session.expect_power_off(USERSPACE_DEADLINE)?;
+    Ok(report)
+}
+
+/// The generation that all pieces of the boot come from.
+fn booted_generation(system: &System, report: &Report) -> Result<u32> {
+    let toplevel = report.toplevel().context("userspace's command line names no init")?;
+    let generation = system
+        .generations
+        .iter()
+        .find(|generation| generation.toplevel() == toplevel)
+        .with_context(|| format!("no generation on the card is {toplevel}"))?;
+    let number = generation.number.to_string();
+    for (piece, of) in
+        [("initrd", &report.initrd_generation), ("device tree", &report.tree_generation)]
+    {
+        ensure!(*of == number, "the {piece} is of generation {of:?}, the command line of {number}");
+    }
+    Ok(generation.number)
+}
