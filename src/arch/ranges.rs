@@ -122,7 +122,7 @@ mod tests {
         set.insert(0..4).unwrap();
         set.insert(8..12).unwrap_err();
         set.insert(4..8).unwrap();
-        assert_eq!(set.iter().collect::<Vec<_>>(), [0..8]);
+        assert!(set.iter().eq(core::iter::once(0..8)));
     }
 
     #[test]

@@ -259,11 +259,11 @@ mod tests {
         fn tick(&self) {
             let now = self.now.get() + 1;
             self.now.set(now);
-            if !self.transmitter_stuck.get() && now >= self.next_sent.get() {
-                if let Some(byte) = self.transmit.borrow_mut().pop_front() {
-                    self.sent.borrow_mut().push(byte);
-                    self.next_sent.set(now + CHARACTER);
-                }
+            let ready = !self.transmitter_stuck.get() && now >= self.next_sent.get();
+            let next = ready.then(|| self.transmit.borrow_mut().pop_front()).flatten();
+            if let Some(byte) = next {
+                self.sent.borrow_mut().push(byte);
+                self.next_sent.set(now + CHARACTER);
             }
             let mut typed = self.typed.borrow_mut();
             while typed.front().is_some_and(|&(when, _)| when <= now) {
@@ -298,6 +298,10 @@ mod tests {
         }
     }
 
+    fn flag(set: bool, bit: u32) -> u32 {
+        if set { bit } else { 0 }
+    }
+
     impl Bus for Model {
         fn read16(&self, _: u32) -> u16 {
             panic!("the UART has 32-bit registers")
@@ -311,15 +315,14 @@ mod tests {
                 UTS => {
                     let full = self.transmit.borrow().len() == FIFO;
                     let empty = self.receive.borrow().is_empty() && !self.babbles;
-                    u32::from(full) * UTS_TX_FULL | u32::from(empty) * UTS_RX_EMPTY
+                    flag(full, UTS_TX_FULL) | flag(empty, UTS_RX_EMPTY)
                 }
                 URXD if self.babbles => URXD_CHARACTER_READY | 0x55,
                 URXD => self.receive.borrow_mut().pop_front().unwrap_or(0),
                 USR2 => {
                     let line_idle = self.now.get() >= self.next_sent.get();
                     let done = self.transmit.borrow().is_empty() && line_idle;
-                    let overrun = u32::from(self.overrun.get()) * USR2_OVERRUN;
-                    u32::from(done) * USR2_TRANSMIT_DONE | overrun
+                    flag(done, USR2_TRANSMIT_DONE) | flag(self.overrun.get(), USR2_OVERRUN)
                 }
                 UCR2 if !self.reset_never_ends => self.register(UCR2) | UCR2_NOT_RESET,
                 offset => self.register(offset),
