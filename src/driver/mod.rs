@@ -2,5 +2,4 @@
 
 pub mod gpio;
 pub mod sd;
-pub mod uart;
 pub mod usdhc;

@@ -18,11 +18,12 @@
 
 #![forbid(unsafe_code)]
 
-use alloc::{borrow::Cow, vec, vec::Vec};
+use alloc::{borrow::Cow, string::String, vec, vec::Vec};
 use core::fmt;
 
 use super::image::KernelImage;
 use crate::{
+    devicetree::{self, DeviceTree, memory::Reservation},
     error::{Code, Coded},
     memory::{Region, Size},
 };
@@ -78,6 +79,14 @@ impl MemoryMap {
     ) {
         if !region.is_empty() {
             self.taken.push(Taken { region, owner: owner.into(), mapping });
+        }
+    }
+
+    /// Keeps free what the device tree that the kernel will get reserves.
+    pub fn reserve_tree(&mut self, tree: DeviceTree<'_>) {
+        for Reservation { region, owner, no_map } in devicetree::memory::reservations(tree) {
+            let mapping = if no_map { Mapping::Forbidden } else { Mapping::Normal };
+            self.reserve(region, String::from(owner), mapping);
         }
     }
 

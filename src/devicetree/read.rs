@@ -1,0 +1,286 @@
+//! Reading a validated tree.
+//!
+//! Iterators end where a token cannot be read; in a validated tree that is its end.
+
+use core::iter;
+
+use super::{
+    tokens::{Located, Token, Tokens, name_at},
+    validate::RESERVATION_SIZE,
+};
+use crate::memory::Region;
+
+/// A validated tree. Made by [`DeviceTree::validate`] and by [`super::DeviceTreeBuf::view`].
+#[derive(Clone, Copy, Debug)]
+pub struct DeviceTree<'a> {
+    /// Entries of the memory reservation block, without the one that ends it.
+    pub(super) reservations: &'a [u8],
+    /// Tokens from the root's to the end token.
+    pub(super) structure: &'a [u8],
+    /// Names of properties.
+    pub(super) strings: &'a [u8],
+    /// Physical id of the processor that boots.
+    pub(super) boot_cpu: u32,
+}
+
+impl<'a> DeviceTree<'a> {
+    /// The root.
+    pub fn root(self) -> Node<'a> {
+        Node::at(self, 0)
+    }
+
+    /// The node at an absolute path. As everywhere, the unit address may be left out of a
+    /// component: `/memory` finds `/memory@40000000`; the first match counts.
+    pub fn find(self, path: &str) -> Option<Node<'a>> {
+        components(path)?.try_fold(self.root(), |node, name| node.child(name))
+    }
+
+    /// All nodes, each before its children.
+    pub fn nodes(self) -> impl Iterator<Item = Node<'a>> {
+        let mut tokens = Tokens::new(self.structure, 0);
+        iter::from_fn(move || {
+            loop {
+                let Ok(Located { start, end, token }) = tokens.next() else { return None };
+                match token {
+                    Token::BeginNode { name } => {
+                        return Some(Node { tree: self, start, name, body: end });
+                    }
+                    Token::End => return None,
+                    Token::EndNode | Token::Property { .. } => {}
+                }
+            }
+        })
+    }
+
+    /// What `/memreserve/` keeps.
+    pub fn memory_reservations(self) -> impl Iterator<Item = Region> {
+        self.reservations.chunks_exact(RESERVATION_SIZE).filter_map(|mut entry| {
+            let (start, size) = (take_cells(&mut entry, 2)?, take_cells(&mut entry, 2)?);
+            Some(Region::new(start, size))
+        })
+    }
+
+    /// What a person calls the board: the root's `model`.
+    pub fn model(self) -> Option<&'a str> {
+        self.root().property("model")?.as_str()
+    }
+
+    /// Whether the root is compatible with `name`.
+    pub fn is_compatible(self, name: &str) -> bool {
+        self.root().is_compatible(name)
+    }
+}
+
+/// The names between the slashes of an absolute path.
+pub(super) fn components(path: &str) -> Option<impl Iterator<Item = &str>> {
+    Some(path.strip_prefix('/')?.split('/').filter(|name| !name.is_empty()))
+}
+
+/// A node of a validated tree.
+#[derive(Clone, Copy, Debug)]
+pub struct Node<'a> {
+    tree: DeviceTree<'a>,
+    /// Where its token lies.
+    pub(super) start: usize,
+    name: &'a [u8],
+    /// Where its first property or child lies.
+    body: usize,
+}
+
+impl<'a> Node<'a> {
+    /// The first node from `offset` of the structure block on; without any name or contents if
+    /// there is none.
+    pub(super) fn at(tree: DeviceTree<'a>, offset: usize) -> Self {
+        match Tokens::new(tree.structure, offset).next() {
+            Ok(Located { start, end, token: Token::BeginNode { name } }) => {
+                Node { tree, start, name, body: end }
+            }
+            _ => Node { tree, start: offset, name: b"", body: tree.structure.len() },
+        }
+    }
+
+    /// Its name with unit address; empty for the root.
+    pub fn name(self) -> &'a str {
+        core::str::from_utf8(self.name).unwrap_or_default()
+    }
+
+    /// Its properties, in their order.
+    pub fn properties(self) -> impl Iterator<Item = Property<'a>> {
+        let mut tokens = Tokens::new(self.tree.structure, self.body);
+        iter::from_fn(move || match tokens.next() {
+            Ok(Located { start, end, token: Token::Property { name_offset, value } }) => {
+                Some(Property { strings: self.tree.strings, name_offset, value, start, end })
+            }
+            _ => None,
+        })
+    }
+
+    /// A property by its name.
+    pub fn property(self, name: &str) -> Option<Property<'a>> {
+        self.properties().find(|property| property.is_named(name))
+    }
+
+    /// Its children, in their order.
+    pub fn children(self) -> impl Iterator<Item = Node<'a>> {
+        let mut tokens = Tokens::new(self.tree.structure, self.body);
+        let mut depth = 0;
+        iter::from_fn(move || {
+            loop {
+                let Ok(Located { start, end, token }) = tokens.next() else { return None };
+                match token {
+                    Token::BeginNode { name } => {
+                        depth += 1;
+                        if depth == 1 {
+                            return Some(Node { tree: self.tree, start, name, body: end });
+                        }
+                    }
+                    Token::EndNode if depth == 0 => return None,
+                    Token::EndNode => depth -= 1,
+                    Token::Property { .. } => {}
+                    Token::End => return None,
+                }
+            }
+        })
+    }
+
+    /// A child by its name, with or without unit address; the first match counts.
+    pub fn child(self, name: &str) -> Option<Node<'a>> {
+        self.children().find(|child| match child.name.strip_prefix(name.as_bytes()) {
+            Some([]) => true,
+            Some([b'@', ..]) => !name.contains('@'),
+            _ => false,
+        })
+    }
+
+    /// Whether `name` is among the strings of its `compatible`.
+    pub fn is_compatible(self, name: &str) -> bool {
+        self.property("compatible").is_some_and(|list| list.strings().any(|entry| entry == name))
+    }
+
+    /// Whether it is in use: no `status`, or one that says so.
+    pub fn is_enabled(self) -> bool {
+        match self.property("status") {
+            Some(status) => matches!(status.as_str(), Some("okay" | "ok")),
+            None => true,
+        }
+    }
+
+    /// The ranges in its `reg`, given the cells that its parent prescribes.
+    pub fn regions(self, cells: Cells) -> impl Iterator<Item = Region> {
+        let mut value = self.property("reg").map_or(&[][..], |reg| reg.value);
+        iter::from_fn(move || {
+            let start = take_cells(&mut value, cells.address)?;
+            let size = take_cells(&mut value, cells.size)?;
+            Some(Region::new(start, size))
+        })
+        // With no cells at all there would be no end.
+        .take(if cells.address == 0 && cells.size == 0 { 0 } else { usize::MAX })
+    }
+
+    /// How the `reg` of its children is written.
+    pub fn cells(self) -> Cells {
+        let number = |name, default| {
+            self.property(name).and_then(Property::as_u32).map_or(default, |cells| cells as usize)
+        };
+        Cells { address: number("#address-cells", 2), size: number("#size-cells", 1) }
+    }
+
+    /// Where its token, all it holds and its end token lie in the structure block.
+    pub(super) fn extent(self) -> core::ops::Range<usize> {
+        let mut tokens = Tokens::new(self.tree.structure, self.body);
+        let mut depth = 0;
+        loop {
+            match tokens.next() {
+                Ok(Located { token: Token::BeginNode { .. }, .. }) => depth += 1,
+                Ok(Located { token: Token::EndNode, end, .. }) if depth == 0 => {
+                    return self.start..end;
+                }
+                Ok(Located { token: Token::EndNode, .. }) => depth -= 1,
+                Ok(Located { token: Token::Property { .. }, .. }) => {}
+                Ok(Located { token: Token::End, .. }) | Err(_) => return self.start..self.start,
+            }
+        }
+    }
+
+    /// Where a further property goes.
+    pub(super) fn end_of_properties(self) -> usize {
+        self.properties().last().map_or(self.body, |property| property.end)
+    }
+}
+
+/// How many 32-bit cells an address and a size take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cells {
+    /// `#address-cells`.
+    pub address: usize,
+    /// `#size-cells`.
+    pub size: usize,
+}
+
+/// Takes a big-endian number of up to two cells from the front.
+fn take_cells(value: &mut &[u8], cells: usize) -> Option<u64> {
+    if cells > 2 {
+        return None;
+    }
+    let (number, rest) = value.split_at_checked(4 * cells)?;
+    *value = rest;
+    Some(number.iter().fold(0, |number, &byte| number << 8 | u64::from(byte)))
+}
+
+/// A property of a validated tree.
+#[derive(Clone, Copy, Debug)]
+pub struct Property<'a> {
+    strings: &'a [u8],
+    name_offset: u32,
+    value: &'a [u8],
+    /// Where its token lies.
+    pub(super) start: usize,
+    /// Where the next one lies.
+    pub(super) end: usize,
+}
+
+impl<'a> Property<'a> {
+    /// Its name.
+    pub fn name(self) -> &'a str {
+        let name = name_at(self.strings, self.name_offset as usize).unwrap_or_default();
+        core::str::from_utf8(name).unwrap_or_default()
+    }
+
+    /// Whether that is its name; cheaper than to ask for the name.
+    pub(super) fn is_named(self, name: &str) -> bool {
+        let rest = self.strings.get(self.name_offset as usize..).unwrap_or_default();
+        rest.strip_prefix(name.as_bytes()).is_some_and(|rest| rest.first() == Some(&0))
+    }
+
+    /// Its bytes.
+    pub fn value(self) -> &'a [u8] {
+        self.value
+    }
+
+    /// Its value as one cell.
+    pub fn as_u32(self) -> Option<u32> {
+        Some(u32::from_be_bytes(self.value.try_into().ok()?))
+    }
+
+    /// Its value as a number of one or two cells.
+    pub fn as_u64(self) -> Option<u64> {
+        let cells = self.value.len() / 4;
+        let mut value = self.value;
+        let number = take_cells(&mut value, cells)?;
+        (cells > 0 && value.is_empty()).then_some(number)
+    }
+
+    /// Its value as one string.
+    pub fn as_str(self) -> Option<&'a str> {
+        let (end, text) = self.value.split_last()?;
+        let text = core::str::from_utf8(text).ok()?;
+        (*end == 0 && !text.contains('\0')).then_some(text)
+    }
+
+    /// The strings in its value; what is no text is left out.
+    pub fn strings(self) -> impl Iterator<Item = &'a str> {
+        self.value
+            .split_inclusive(|&byte| byte == 0)
+            .filter_map(|text| core::str::from_utf8(text.strip_suffix(&[0])?).ok())
+    }
+}

@@ -1,0 +1,77 @@
+//! How much memory there is, and who says so.
+//!
+//! A stage before that has trained the DRAM knows best; the board's table is a guess that only
+//! serves where nobody knows.
+
+use alloc::vec::Vec;
+use core::fmt;
+
+use crate::{
+    board::Board,
+    devicetree::{self, DeviceTree},
+    memory::Region,
+};
+
+/// Who tells how much memory there is, best first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// The device tree that the stage before handed over.
+    FirmwareTree,
+    /// The board's table.
+    Board,
+}
+
+/// The DRAM that is there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dram {
+    /// Banks, as their source lists them; at least one.
+    pub banks: Vec<Region>,
+    /// Where they come from.
+    pub source: Source,
+}
+
+impl Dram {
+    /// Asks all sources. A tree is believed if its memory holds `loader`, the memory that this code
+    /// runs in: the tree of another board, or one that nobody filled in, does not.
+    pub fn find(firmware_tree: Option<DeviceTree<'_>>, board: &Board, loader: Region) -> Self {
+        let told = firmware_tree.map(devicetree::memory::banks).unwrap_or_default();
+        if told.iter().any(|bank| bank.contains(loader)) {
+            return Self { banks: told, source: Source::FirmwareTree };
+        }
+        let banks = board.dram_banks.iter().map(|&(start, size)| Region::new(start, size));
+        Self { banks: banks.collect(), source: Source::Board }
+    }
+
+    /// What the tree that the kernel gets must be patched with: nothing where the board's table,
+    /// which knows no more than that tree does, is the source.
+    pub fn for_tree(&self) -> Option<&[Region]> {
+        match self.source {
+            Source::FirmwareTree => Some(&self.banks),
+            Source::Board => None,
+        }
+    }
+
+    /// What may be loaded to, given the tree that the kernel gets: where that tree is not patched,
+    /// only memory that it describes, too, because the kernel uses no other.
+    pub fn usable(&self, kernel_tree: DeviceTree<'_>) -> Vec<Region> {
+        let described = devicetree::memory::banks(kernel_tree);
+        match self.source {
+            Source::Board if !described.is_empty() => self
+                .banks
+                .iter()
+                .flat_map(|bank| described.iter().map(|other| bank.intersection(*other)))
+                .filter(|shared| !shared.is_empty())
+                .collect(),
+            _ => self.banks.clone(),
+        }
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::FirmwareTree => "device tree of the stage before",
+            Self::Board => "board default",
+        })
+    }
+}

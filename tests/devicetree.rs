@@ -1,0 +1,445 @@
+//! Reading trees, editing them, and what a kernel finds in them afterwards.
+
+use firn::{
+    board::BOARD,
+    devicetree::{
+        Cells, DeviceTree, DeviceTreeBuf, MAX_SIZE, Property,
+        chosen::{Chosen, Seeds},
+        edit, files,
+        memory::{self, Reservation},
+    },
+    error::{Code, Coded},
+    memory::Region,
+};
+
+static BOARD_DTB: &[u8] = include_bytes!("fixtures/devicetree/board.dtb");
+const ONE_CELL_DTB: &[u8] = include_bytes!("fixtures/devicetree/one-cell.dtb");
+const SMALLEST_DTB: &[u8] = include_bytes!("fixtures/devicetree/smallest.dtb");
+const GIB: u64 = 1 << 30;
+
+fn tree(bytes: &[u8]) -> DeviceTree<'_> {
+    DeviceTree::validate(bytes).unwrap()
+}
+
+fn editable(bytes: &[u8]) -> DeviceTreeBuf {
+    DeviceTreeBuf::from(tree(bytes))
+}
+
+/// The tree as text, one property or node a line: what is equal here is equal to every reader.
+fn listing(tree: DeviceTree<'_>) -> Vec<String> {
+    let reservations = tree.memory_reservations().map(|region| format!("/memreserve/ {region}"));
+    let nodes = tree.nodes().flat_map(|node| {
+        let properties = node
+            .properties()
+            .map(|property| format!("  {} = {:02x?}", property.name(), property.value()));
+        std::iter::once(format!("{} {{", node.name())).chain(properties)
+    });
+    reservations.chain(nodes).collect()
+}
+
+fn written(tree: &DeviceTreeBuf) -> Vec<u8> {
+    tree.to_vec(0).unwrap()
+}
+
+mod reading {
+    use super::*;
+
+    #[test]
+    fn a_node_is_found_with_and_without_its_unit_address() {
+        let tree = tree(BOARD_DTB);
+        for path in ["/memory@100000000", "/soc@0/serial@30890000", "/soc/serial", "//soc//serial/"]
+        {
+            assert!(tree.find(path).is_some(), "{path}");
+        }
+        assert_eq!(tree.find("/memory").unwrap().name(), "memory@40000000");
+        assert_eq!(tree.find("/").unwrap().name(), "");
+        for path in ["", "soc", "/so", "/soc@", "/soc@00", "/soc/serial@0", "/chosen/no"] {
+            assert!(tree.find(path).is_none(), "{path}");
+        }
+    }
+
+    #[test]
+    fn values_are_read_as_what_they_are() {
+        let tree = tree(BOARD_DTB);
+        let chosen = tree.find("/chosen").unwrap();
+        assert_eq!(chosen.property("bootargs").unwrap().as_str(), Some("root=/dev/stale"));
+        assert_eq!(chosen.property("linux,initrd-end").unwrap().as_u64(), Some(0x4812_3456));
+        assert_eq!(chosen.property("kaslr-seed").unwrap().as_u32(), None);
+        let cpu = tree.find("/cpus/cpu@0").unwrap();
+        assert_eq!(cpu.property("reg").unwrap().as_u32(), Some(0));
+        assert_eq!(cpu.property("reg").unwrap().as_str(), None);
+        assert_eq!(tree.find("/soc").unwrap().property("ranges").unwrap().as_u64(), None);
+        assert_eq!(tree.find("/cpus").unwrap().cells(), Cells { address: 1, size: 0 });
+    }
+
+    #[test]
+    fn the_board_is_known_by_model_and_compatible() {
+        let tree = tree(BOARD_DTB);
+        assert_eq!(tree.model(), Some("Firn test board"));
+        assert!(tree.is_compatible("firn,test-board") && tree.is_compatible("fsl,imx8mp"));
+        assert!(!tree.is_compatible("fsl,imx8m") && !tree.is_compatible(""));
+    }
+
+    #[test]
+    fn names_longer_than_the_specification_has_them_are_read() {
+        let node = tree(BOARD_DTB)
+            .find("/soc/a-node-whose-name-is-longer-than-31-characters@30900000")
+            .unwrap();
+        let names: Vec<_> = node.properties().map(Property::name).collect();
+        assert_eq!(
+            names,
+            ["a-property-whose-name-is-longer-than-31-characters", "odd-length", "empty"]
+        );
+    }
+
+    #[test]
+    fn all_memory_nodes_of_the_root_are_banks() {
+        assert_eq!(
+            memory::banks(tree(BOARD_DTB)),
+            [Region::new(GIB, 3 * GIB), Region::new(4 * GIB, 3 * GIB)]
+        );
+        assert_eq!(memory::banks(tree(SMALLEST_DTB)), []);
+    }
+
+    #[test]
+    fn reservations_are_the_list_and_the_nodes_with_a_place_that_are_in_use() {
+        let reserved = |start, size, owner, no_map| Reservation {
+            region: Region::new(start, size),
+            owner,
+            no_map,
+        };
+        assert_eq!(
+            memory::reservations(tree(BOARD_DTB)),
+            [
+                reserved(0x4300_0000, 0x1_0000, "/memreserve/", false),
+                reserved(0x4800_0000, 0x12_3456, "/memreserve/", false),
+                reserved(0x9240_0000, 0x100_0000, "dsp@92400000", true),
+                reserved(0x4f00_0000, 0x10_0000, "ramoops@4f000000", false),
+            ]
+        );
+    }
+
+    #[test]
+    fn cells_that_nobody_can_mean_give_no_regions() {
+        for (address, size) in [(0, 0), (3, 1), (2, 3), (u32::MAX, u32::MAX)] {
+            let mut tree = editable(BOARD_DTB);
+            let mut root = tree.root_mut();
+            root.set_u32("#address-cells", address).unwrap();
+            root.set_u32("#size-cells", size).unwrap();
+            assert_eq!(memory::banks(tree.view()), []);
+        }
+    }
+}
+
+mod editing {
+    use super::*;
+
+    #[test]
+    fn a_tree_that_is_not_edited_is_written_with_the_same_contents_in_the_same_order() {
+        for bytes in [BOARD_DTB, ONE_CELL_DTB, SMALLEST_DTB] {
+            let written = written(&editable(bytes));
+            assert_eq!(listing(tree(&written)), listing(tree(bytes)));
+            assert_eq!(written, bytes, "dtc lays trees out like this, too");
+        }
+    }
+
+    #[test]
+    fn the_boot_processor_is_kept() {
+        let mut bytes = BOARD_DTB.to_vec();
+        bytes[28..32].copy_from_slice(&3u32.to_be_bytes());
+        assert_eq!(written(&editable(&bytes)), bytes);
+    }
+
+    #[test]
+    fn a_property_is_replaced_where_it_stands_and_a_new_one_comes_last() {
+        for value in [&b""[..], b"x\0", b"\0\0\0\x01", &[7; 1000]] {
+            let mut tree = editable(BOARD_DTB);
+            let before = listing(tree.view());
+            let mut chosen = tree.find_mut("/chosen").unwrap();
+            chosen.set("bootargs", value).unwrap();
+            chosen.set("new", value).unwrap();
+
+            let mut expected = before;
+            let at = expected.iter().position(|line| line.contains("bootargs")).unwrap();
+            expected[at] = format!("  bootargs = {value:02x?}");
+            let at = expected.iter().position(|line| line.contains("u-boot,version")).unwrap();
+            expected.insert(at + 1, format!("  new = {value:02x?}"));
+            assert_eq!(listing(DeviceTree::validate(&written(&tree)).unwrap()), expected);
+        }
+    }
+
+    #[test]
+    fn a_deleted_property_is_gone_and_nothing_else_is() {
+        let mut tree = editable(BOARD_DTB);
+        let mut expected = listing(tree.view());
+        expected.retain(|line| !line.contains("rng-seed"));
+        assert!(tree.find_mut("/chosen").unwrap().remove("rng-seed"));
+        assert!(!tree.find_mut("/chosen").unwrap().remove("rng-seed"));
+        assert_eq!(listing(tree.view()), expected);
+    }
+
+    #[test]
+    fn a_property_that_is_there_twice_is_deleted_twice() {
+        // "rng-seed" renamed to "bootargs", by the offset of its name.
+        let mut bytes = BOARD_DTB.to_vec();
+        let chosen = tree(BOARD_DTB).find("/chosen").unwrap();
+        let value = |name| chosen.property(name).unwrap().value().as_ptr() as usize;
+        let offset_of_name = |name| value(name) - BOARD_DTB.as_ptr() as usize - 4;
+        let (one, other) = (offset_of_name("bootargs"), offset_of_name("rng-seed"));
+        bytes.copy_within(one..one + 4, other);
+
+        let mut tree = editable(&bytes);
+        assert!(tree.find_mut("/chosen").unwrap().remove("bootargs"));
+        assert!(tree.view().find("/chosen").unwrap().property("bootargs").is_none());
+    }
+
+    #[test]
+    fn nodes_are_created_with_what_is_missing_of_their_path() {
+        let mut tree = editable(SMALLEST_DTB);
+        tree.find_or_create("/firmware/optee").unwrap().set_str("method", "smc").unwrap();
+        tree.find_or_create("/firmware/scmi").unwrap();
+        tree.find_or_create("/firmware/optee").unwrap().set_u32("n", 5).unwrap();
+        let bytes = written(&tree);
+        assert_eq!(
+            listing(self::tree(&bytes)),
+            [
+                " {",
+                "firmware {",
+                "optee {",
+                "  method = [73, 6d, 63, 00]",
+                "  n = [00, 00, 00, 05]",
+                "scmi {",
+            ]
+        );
+    }
+
+    #[test]
+    fn deleted_children_go_with_all_that_they_hold() {
+        let mut tree = editable(BOARD_DTB);
+        tree.root_mut().retain_children(|node| node.name() == "chosen");
+        let bytes = written(&tree);
+        let names: Vec<_> = self::tree(&bytes).nodes().map(|node| node.name()).collect();
+        assert_eq!(names, ["", "chosen"]);
+    }
+
+    #[test]
+    fn names_that_no_reader_could_find_again_are_refused() {
+        let mut tree = editable(SMALLEST_DTB);
+        for name in ["", "with space", "zero\0", "ümlaut", &"x".repeat(256)] {
+            let error = tree.root_mut().set(name, b"").unwrap_err();
+            assert_eq!(error.code(), Code::DeviceTreeEdit);
+            assert!(tree.root_mut().add_child(name).is_err());
+        }
+        assert!(tree.root_mut().add_child("a/b").is_err());
+        assert!(tree.find_or_create("relative").is_err());
+        assert_eq!(written(&tree), SMALLEST_DTB);
+    }
+
+    #[test]
+    fn a_tree_with_room_says_so_in_its_size_and_is_zero_there() {
+        let tree = editable(BOARD_DTB);
+        let bytes = tree.to_vec(4096).unwrap();
+        assert_eq!(bytes.len(), BOARD_DTB.len() + 4096);
+        assert_eq!(bytes[4..8], u32::try_from(bytes.len()).unwrap().to_be_bytes());
+        assert!(bytes[BOARD_DTB.len()..].iter().all(|&byte| byte == 0));
+        assert_eq!(listing(self::tree(&bytes)), listing(tree.view()));
+    }
+
+    #[test]
+    fn a_tree_is_not_written_where_it_has_no_room() {
+        let tree = editable(BOARD_DTB);
+        let mut destination = vec![0xa5; BOARD_DTB.len() - 1];
+        let error = tree.write_to(&mut destination).unwrap_err();
+        assert_eq!(error.code(), Code::DeviceTreeEdit);
+        assert_eq!(
+            error.to_string(),
+            "the device tree cannot be patched: it needs 1887 bytes and has room for 1886"
+        );
+        assert!(destination.iter().all(|&byte| byte == 0xa5));
+    }
+
+    #[test]
+    fn a_tree_never_grows_beyond_what_the_kernel_takes() {
+        let mut tree = editable(BOARD_DTB);
+        let before = listing(tree.view());
+        let error = tree.root_mut().set("huge", &vec![0; MAX_SIZE]).unwrap_err();
+        assert!(matches!(error, edit::Error::NoRoom { room: MAX_SIZE, .. }));
+        assert_eq!(listing(tree.view()), before);
+        assert!(tree.to_vec(MAX_SIZE).is_err());
+    }
+}
+
+mod chosen {
+    use super::*;
+
+    const CHOSEN: Chosen<'static> = Chosen {
+        command_line: "init=/nix/store/abc/init root=/dev/mmcblk1p2",
+        initrd: None,
+        seeds: None,
+        version: "0.1.0",
+        generation: "/nix/store/abc",
+    };
+
+    fn lines(tree: &DeviceTreeBuf) -> Vec<String> {
+        let bytes = written(tree);
+        let text = |property: Property<'_>| match property.as_str() {
+            Some(text) => format!("{} = {text:?}", property.name()),
+            None => format!("{} = {:02x?}", property.name(), property.value()),
+        };
+        let chosen = self::tree(&bytes).find("/chosen").unwrap();
+        chosen.properties().map(text).collect()
+    }
+
+    #[test]
+    fn leftovers_go_the_console_stays_and_this_boot_is_described() {
+        let mut tree = editable(BOARD_DTB);
+        let initrd = Some(Region::between(0x7e1e_0000, 0x7ffd_ffff));
+        Chosen { initrd, ..CHOSEN }.write(&mut tree).unwrap();
+        assert_eq!(
+            lines(&tree),
+            [
+                "stdout-path = \"serial1:115200n8\"",
+                "bootargs = \"init=/nix/store/abc/init root=/dev/mmcblk1p2\"",
+                "u-boot,version = \"2026.10\"",
+                "linux,initrd-start = [00, 00, 00, 00, 7e, 1e, 00, 00]",
+                "linux,initrd-end = [00, 00, 00, 00, 7f, fd, ff, ff]",
+                "firn,version = \"0.1.0\"",
+                "firn,generation = \"/nix/store/abc\"",
+            ]
+        );
+    }
+
+    #[test]
+    fn without_an_initrd_none_is_announced_and_the_earlier_ones_memory_is_free() {
+        let mut tree = editable(BOARD_DTB);
+        CHOSEN.write(&mut tree).unwrap();
+        assert!(!lines(&tree).iter().any(|line| line.contains("initrd")));
+        let reserved: Vec<_> = tree.view().memory_reservations().collect();
+        assert_eq!(reserved, [Region::new(0x4300_0000, 0x1_0000)]);
+    }
+
+    #[test]
+    fn a_tree_without_chosen_gets_one() {
+        let mut tree = editable(SMALLEST_DTB);
+        CHOSEN.write(&mut tree).unwrap();
+        assert_eq!(lines(&tree).len(), 3);
+    }
+
+    #[test]
+    fn the_room_asked_for_beforehand_suffices() {
+        let seeds = Seeds::of(tree(BOARD_DTB));
+        for length in [0, 1, 2, 3, 4, 4096] {
+            let text = "x".repeat(length);
+            let chosen = Chosen {
+                command_line: &text,
+                initrd: Some(Region::new(GIB, GIB)),
+                seeds: Some(&seeds),
+                version: &text,
+                generation: &text,
+            };
+            let mut tree = editable(SMALLEST_DTB);
+            let before = tree.size();
+            chosen.write(&mut tree).unwrap();
+            assert!(tree.size() <= before + chosen.room());
+        }
+    }
+
+    #[test]
+    fn writing_twice_is_writing_once() {
+        let mut tree = editable(BOARD_DTB);
+        CHOSEN.write(&mut tree).unwrap();
+        let once = written(&tree);
+        CHOSEN.write(&mut tree).unwrap();
+        assert_eq!(written(&tree), once);
+    }
+
+    #[test]
+    fn fresh_seeds_of_the_stage_before_reach_the_kernel() {
+        let seeds = Seeds::of(tree(BOARD_DTB));
+        let mut tree = editable(SMALLEST_DTB);
+        Chosen { seeds: Some(&seeds), ..CHOSEN }.write(&mut tree).unwrap();
+        let lines = lines(&tree);
+        assert!(lines.contains(&"kaslr-seed = [01, 23, 45, 67, 89, ab, cd, ef]".to_string()));
+        assert!(lines.contains(&"rng-seed = [00, 11, 22, 33, 44, 55, 66, 77]".to_string()));
+    }
+
+    #[test]
+    fn a_seed_that_was_used_up_is_none() {
+        let mut used = editable(BOARD_DTB);
+        let mut chosen = used.find_mut("/chosen").unwrap();
+        chosen.set_u64("kaslr-seed", 0).unwrap();
+        chosen.remove("rng-seed");
+        assert_eq!(Seeds::of(used.view()), Seeds::default());
+        assert_eq!(Seeds::of(tree(SMALLEST_DTB)), Seeds::default());
+    }
+
+    #[test]
+    fn a_command_line_ends_at_a_zero_as_the_kernel_would_end_it() {
+        let mut tree = editable(SMALLEST_DTB);
+        Chosen { command_line: "quiet\0hidden", ..CHOSEN }.write(&mut tree).unwrap();
+        assert_eq!(lines(&tree)[0], "bootargs = \"quiet\"");
+    }
+}
+
+mod setting_memory {
+    use super::*;
+
+    const BANKS: [Region; 2] = [Region::new(GIB, GIB), Region::new(4 * GIB, 2 * GIB)];
+
+    #[test]
+    fn one_node_describes_all_banks_afterwards() {
+        let mut tree = editable(BOARD_DTB);
+        memory::set_banks(&mut tree, &BANKS).unwrap();
+        let bytes = written(&tree);
+        let tree = self::tree(&bytes);
+        assert_eq!(memory::banks(tree), BANKS);
+        let names = tree.root().children().map(|node| node.name());
+        assert_eq!(names.filter(|name| name.starts_with("memory")).count(), 1);
+        assert_eq!(memory::reservations(tree), memory::reservations(self::tree(BOARD_DTB)));
+    }
+
+    #[test]
+    fn a_tree_without_memory_gets_a_node_in_the_cells_of_its_root() {
+        let mut tree = editable(ONE_CELL_DTB);
+        memory::set_banks(&mut tree, &[Region::new(GIB, GIB)]).unwrap();
+        let node = tree.view().find("/memory@40000000").unwrap();
+        assert_eq!(node.property("reg").unwrap().value(), [0x40, 0, 0, 0, 0x40, 0, 0, 0]);
+        assert_eq!(node.property("device_type").unwrap().as_str(), Some("memory"));
+        assert_eq!(memory::banks(tree.view()), [Region::new(GIB, GIB)]);
+    }
+
+    #[test]
+    fn a_disabled_memory_node_is_enabled() {
+        let mut tree = editable(SMALLEST_DTB);
+        memory::set_banks(&mut tree, &BANKS[..1]).unwrap();
+        tree.find_mut("/memory").unwrap().set_str("status", "disabled").unwrap();
+        assert_eq!(memory::banks(tree.view()), []);
+        memory::set_banks(&mut tree, &BANKS[..1]).unwrap();
+        assert_eq!(memory::banks(tree.view()), BANKS[..1]);
+    }
+
+    #[test]
+    fn a_bank_that_the_cells_cannot_express_is_refused_rather_than_cut() {
+        let mut tree = editable(ONE_CELL_DTB);
+        let error = memory::set_banks(&mut tree, &BANKS).unwrap_err();
+        assert_eq!(error.code(), Code::DeviceTreeEdit);
+        assert_eq!(
+            error.to_string(),
+            "the device tree cannot be patched: the memory 0x100000000-0x180000000 cannot be \
+             written in 1 cells of 32 bits"
+        );
+        assert_eq!(memory::set_banks(&mut tree, &[]), Err(memory::Error::NoBank));
+        assert_eq!(written(&tree), ONE_CELL_DTB);
+    }
+}
+
+#[test]
+fn the_boards_tree_is_looked_for_with_and_without_the_vendors_folder() {
+    let candidates = |directory| files::candidates(directory, &BOARD).collect::<Vec<_>>();
+    assert_eq!(
+        candidates("/boot/nixos/abc-dtbs"),
+        ["/boot/nixos/abc-dtbs/freescale/imx8mp-evk.dtb", "/boot/nixos/abc-dtbs/imx8mp-evk.dtb"]
+    );
+    assert_eq!(candidates("/")[0], "/freescale/imx8mp-evk.dtb");
+    assert_eq!(candidates("/dtbs/")[1], "/dtbs/imx8mp-evk.dtb");
+}

@@ -1,0 +1,138 @@
+//! The pure parts of the loader on what a distribution ships: its kernel and all its device trees,
+//! judged by `dtc` and `fdtget`.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use evk::assets::{Assets, find_tool};
+use firn::{
+    devicetree::{DeviceTree, DeviceTreeBuf, chosen::Chosen, memory},
+    linux::{KernelImage, MemoryMap, Plan, Request, image},
+    memory::Region,
+};
+
+/// What a tool that must be content says about `file`.
+fn tool(name: &str, arguments: &[&str], file: &Path) -> String {
+    let output =
+        Command::new(find_tool(name).expect(name)).args(arguments).arg(file).output().unwrap();
+    assert!(output.status.success(), "{name} {arguments:?} {}: {output:?}", file.display());
+    String::from_utf8_lossy(&output.stdout).trim_end().to_owned()
+}
+
+/// A tree as source, as dtc reads it.
+fn source(tree: &[u8]) -> String {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    fs::write(file.path(), tree).unwrap();
+    tool("dtc", &["-q", "-I", "dtb", "-O", "dts"], file.path())
+}
+
+fn device_trees(directory: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            device_trees(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "dtb") {
+            found.push(path);
+        }
+    }
+}
+
+#[test]
+#[ignore = "needs cargo xtask setup"]
+fn every_arm64_device_tree_of_debian_comes_back_as_it_was() {
+    let mut files = Vec::new();
+    device_trees(&Assets::locate().unwrap().dtbs, &mut files);
+    assert!(files.len() > 1000, "{} trees", files.len());
+    for file in files {
+        let original = fs::read(&file).unwrap();
+        let tree = DeviceTree::validate(&original)
+            .unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        let written = DeviceTreeBuf::from(tree).to_vec(0).unwrap();
+        if written != original {
+            assert_eq!(source(&written), source(&original), "{}", file.display());
+        }
+    }
+}
+
+#[test]
+#[ignore = "needs cargo xtask setup"]
+fn the_evks_device_tree_once_patched_is_read_by_dtc_and_nothing_else_has_changed() {
+    let original = fs::read(Assets::locate().unwrap().dtbs.join("freescale/imx8mp-evk.dtb"));
+    let original = original.unwrap();
+    let tree = DeviceTree::validate(&original).unwrap();
+    assert!(tree.is_compatible(firn::board::BOARD.compatible));
+
+    let mut patched = DeviceTreeBuf::from(tree);
+    let banks = [Region::new(0x4000_0000, 0x4000_0000), Region::new(1 << 32, 1 << 30)];
+    memory::set_banks(&mut patched, &banks).unwrap();
+    let chosen = Chosen {
+        command_line: "init=/nix/store/abc/init console=ttymxc1,115200",
+        initrd: Some(Region::between(0x7000_0000, 0x7123_4567)),
+        version: "0.1.0",
+        generation: "/nix/store/abc",
+        ..Chosen::default()
+    };
+    chosen.write(&mut patched).unwrap();
+    let written = patched.to_vec(4096).unwrap();
+
+    let file = tempfile::NamedTempFile::new().unwrap();
+    fs::write(file.path(), &written).unwrap();
+    let read = |node: &str, property: &str| {
+        let output = Command::new(find_tool("fdtget").expect("fdtget"))
+            .args([file.path().to_str().unwrap(), node, property])
+            .output()
+            .unwrap();
+        String::from_utf8(output.stdout).unwrap().trim_end().to_owned()
+    };
+    assert_eq!(read("/chosen", "bootargs"), chosen.command_line);
+    assert_eq!(read("/chosen", "linux,initrd-end"), format!("0 {}", 0x7123_4567));
+    assert_eq!(
+        read("/memory@40000000", "reg"),
+        format!("0 {} 0 {} 1 0 0 {}", 1 << 30, 1 << 30, 1 << 30)
+    );
+
+    let (before, after) = (source(&original), source(&written));
+    let changed: Vec<_> =
+        after.lines().filter(|line| !before.contains(line)).map(str::trim).collect();
+    assert_eq!(changed.len(), 6, "{changed:#?}");
+    let missing: Vec<_> =
+        before.lines().filter(|line| !after.contains(line)).map(str::trim).collect();
+    assert_eq!(missing.len(), 1, "only the old size of memory: {missing:#?}");
+}
+
+#[test]
+#[ignore = "needs cargo xtask setup"]
+fn debians_kernel_is_whole_and_without_its_last_kilobytes_it_is_not() {
+    let kernel = fs::read(Assets::locate().unwrap().kernel).unwrap();
+    let head = &kernel[..image::HEAD_SIZE];
+    let inspected = KernelImage::inspect(head, kernel.len() as u64).unwrap();
+    assert!(inspected.proven_complete);
+    assert!(inspected.memory_size > inspected.file_size, "BSS");
+    assert_eq!(inspected.verify(&kernel), Ok(()));
+    let short = KernelImage::inspect(head, kernel.len() as u64 - 4096).unwrap_err();
+    assert!(matches!(short, image::Error::Truncated { .. }), "{short}");
+}
+
+#[test]
+#[ignore = "needs cargo xtask setup"]
+fn debians_kernel_and_tree_are_placed_around_what_the_tree_reserves() {
+    let assets = Assets::locate().unwrap();
+    let kernel = fs::read(assets.kernel).unwrap();
+    let blob = fs::read(assets.dtbs.join("freescale/imx8mp-evk.dtb")).unwrap();
+    let tree = DeviceTree::validate(&blob).unwrap();
+    let mut map = MemoryMap::new(memory::banks(tree));
+    map.reserve_tree(tree);
+    let request = Request {
+        kernel: KernelImage::inspect(&kernel[..image::HEAD_SIZE], kernel.len() as u64).unwrap(),
+        // Nothing but the whole gap between the reserved ranges and 4 GiB holds it.
+        initrd: 0x6bc0_0000 - 0x20_0000,
+        device_tree: blob.len() as u64 + 4096,
+    };
+    let plan = Plan::new(&map, &request).unwrap();
+    println!("{plan}");
+    assert_eq!(plan.kernel.start(), 0x4000_0000);
+    assert!(plan.initrd.unwrap().start() >= 0x9440_0000);
+}
