@@ -9,9 +9,12 @@ use std::{
     hash::{DefaultHasher, Hash, Hasher},
     io::{Read as _, Seek as _, SeekFrom, Write as _},
     path::{Path, PathBuf},
+    time::{Duration, SystemTime},
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
+
+use rustix::fs::FlockOperation;
 
 use crate::{
     tool::{MCOPY, MKE2FS, MKFS_FAT, SFDISK},
@@ -30,6 +33,9 @@ const SECTOR_SIZE: usize = 512;
 
 /// What files on a card say when they were written, in seconds since 1970.
 const TIME: &str = "1771027200";
+
+/// How long a card is kept that nobody asks for.
+const KEPT_UNUSED: Duration = Duration::from_secs(2 * 24 * 3600);
 
 const FIRST_PARTITION: u64 = 8 * MIB;
 
@@ -159,12 +165,15 @@ impl Card {
         let path = cache.join(format!("card-{:016x}.img", self.key()));
         fs::create_dir_all(cache).with_context(|| format!("making {}", cache.display()))?;
         let lock = File::create(path.with_extension("lock"))?;
-        rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive)?;
+        rustix::fs::flock(&lock, FlockOperation::LockExclusive)?;
+        lock.set_modified(SystemTime::now())?;
         if !path.is_file() {
             let draft = path.with_extension("part");
             self.write_to(&draft, &extents)
                 .with_context(|| format!("making the card image {}", path.display()))?;
             fs::rename(&draft, &path)?;
+            remove_unused(cache)
+                .with_context(|| format!("removing old cards from {}", cache.display()))?;
         }
         Ok(CardImage { path, extents })
     }
@@ -246,6 +255,26 @@ impl Card {
             .run()?;
         Ok(())
     }
+}
+
+/// Removes cards that nobody has asked for in a while: descriptions change, their cards stay.
+fn remove_unused(cache: &Path) -> Result<()> {
+    for entry in fs::read_dir(cache)? {
+        let path = entry?.path();
+        if path.extension().is_none_or(|kind| kind != "lock") {
+            continue;
+        }
+        let lock = File::open(&path)?;
+        let age = lock.metadata()?.modified()?.elapsed().unwrap_or_default();
+        let is_free = || rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok();
+        if age > KEPT_UNUSED && is_free() {
+            for kind in ["img", "part", "lock"] {
+                // Another process may be doing the same.
+                let _ = fs::remove_file(path.with_extension(kind));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Type codes as `sfdisk` takes them. Source: UEFI specification, 5.3.3 (EFI system partition);

@@ -13,7 +13,7 @@ use std::{
 use anyhow::{Context as _, Result};
 
 use crate::{
-    assets::Assets,
+    assets::{Assets, find_tool},
     gdb::{self, Bus},
     session::Session,
 };
@@ -205,7 +205,7 @@ impl Machine {
 
     /// Starts the board.
     pub fn start(&self, assets: &Assets) -> Result<Session> {
-        let mut command = Command::new(&assets.qemu);
+        let mut command = emulator(&assets.qemu);
         command
             .args(["-M", "imx8mp-evk", "-display", "none", "-nodefaults", "-monitor", "none"])
             .args(["-m", &self.memory, "-smp", &self.cpus.to_string()])
@@ -272,6 +272,18 @@ impl Machine {
                 Ok(Some(folder))
             }
         }
+    }
+}
+
+/// The emulator, to be ended with the thread that started it, even if that is killed.
+fn emulator(qemu: &Path) -> Command {
+    match find_tool("setpriv") {
+        Some(setpriv) => {
+            let mut command = Command::new(setpriv);
+            command.args(["--pdeathsig", "KILL", "--"]).arg(qemu);
+            command
+        }
+        None => Command::new(qemu),
     }
 }
 

@@ -1,11 +1,7 @@
 //! `cargo xtask demo`: from nothing to the menu, on a card with a real kernel and three NixOS
 //! generations.
 
-use std::{
-    fs,
-    path::Path,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use evk::{
@@ -73,7 +69,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     }
 }
 
-/// Makes the card unless nothing in it has changed, and removes older ones.
+/// Makes the card unless nothing in it has changed.
 fn make_card(system: &System) -> Result<CardImage> {
     let folder = assets::tree().join("target/firn/demo");
     let started = Instant::now();
@@ -83,21 +79,8 @@ fn make_card(system: &System) -> Result<CardImage> {
         folder.display()
     );
     let card = nixos::card_with_fat_boot(Table::Gpt, system.boot_folder()).make(&folder)?;
-    remove_others(&folder, card.path())
-        .with_context(|| format!("removing old cards from {}", folder.display()))?;
     eprintln!("{} is ready ({:.1} s)", card.path().display(), started.elapsed().as_secs_f64());
     Ok(card)
-}
-
-fn remove_others(folder: &Path, card: &Path) -> Result<()> {
-    for entry in fs::read_dir(folder)? {
-        let path = entry?.path();
-        let is_card = path.extension().is_some_and(|kind| kind == "img" || kind == "lock");
-        if is_card && path.file_stem() != card.file_stem() {
-            fs::remove_file(path)?;
-        }
-    }
-    Ok(())
 }
 
 fn show(machine: &Machine, assets: &Assets) -> Result<()> {

@@ -211,6 +211,7 @@ fn put_initrd((start, end): (u64, u64)) {
     let at: *const u8 = ptr::with_exposed_provenance(start as usize);
     // SAFETY: /chosen says that the initrd lies there, and nothing else runs that could change it.
     let bytes = unsafe { slice::from_raw_parts(at, length as usize) };
+    put_field("initrd start", start);
     put_field("initrd size", length);
     put("initrd sum: ");
     put_hex(
