@@ -25,6 +25,12 @@ pub struct Board {
     pub dram_banks: &'static [(u64, u64)],
     /// Base address of the console's UART.
     pub console_uart: u32,
+    /// Register writes that give this UART its pads and a clock of 24 MHz: address and value.
+    pub console_setup: &'static [(u32, u32)],
+    /// Base address of the watchdog that resets the board.
+    pub watchdog: u32,
+    /// Registers that the second stage may touch: start and size in bytes.
+    pub registers: &'static [(u32, u32)],
     /// uSDHC instances to search, in this order.
     pub cards: &'static [CardSlot],
 }

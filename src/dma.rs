@@ -4,6 +4,8 @@
 //! device has stopped; in between the borrow keeps the processor away from it. The firmware's
 //! implementation does the cache maintenance, a host test's copies to and from the model.
 
+#![forbid(unsafe_code)]
+
 /// Alignment, in bytes, of both ends of a buffer that a device writes: the Cortex-A53's cache line.
 /// Invalidating a line that is shared with other data would lose that data.
 pub const ALIGNMENT: usize = 64;
@@ -83,4 +85,50 @@ impl<D: Dma> Drop for Send<'_, D> {
     fn drop(&mut self) {
         self.dma.end_send(self.buffer, self.address);
     }
+}
+
+/// The SoC's bus masters: they see memory at its own address and bypass the processor's caches.
+#[cfg(target_os = "none")]
+#[derive(Clone, Copy, Debug)]
+pub struct Hardware(());
+
+#[cfg(target_os = "none")]
+impl Hardware {
+    /// There is one memory; its maintenance needs no state.
+    pub(crate) const fn new() -> Self {
+        Self(())
+    }
+
+    fn bus_address(memory: &[u8]) -> Result<u32, Error> {
+        let last = memory.as_ptr().addr().saturating_add(memory.len().saturating_sub(1));
+        u32::try_from(last).map_err(|_| Error::Unreachable)?;
+        u32::try_from(memory.as_ptr().expose_provenance()).map_err(|_| Error::Unreachable)
+    }
+}
+
+#[cfg(target_os = "none")]
+impl Dma for Hardware {
+    fn begin_receive(&self, buffer: &mut [u8]) -> Result<u32, Error> {
+        let aligned = buffer.as_ptr().addr().is_multiple_of(ALIGNMENT);
+        if !aligned || !buffer.len().is_multiple_of(ALIGNMENT) {
+            return Err(Error::Unaligned);
+        }
+        let address = Self::bus_address(buffer)?;
+        // No line may be written back over what the device will write.
+        crate::arch::cache::invalidate(buffer);
+        Ok(address)
+    }
+
+    fn end_receive(&self, buffer: &mut [u8], _: u32) {
+        // The processor may have read ahead while the device wrote.
+        crate::arch::cache::invalidate(buffer);
+    }
+
+    fn begin_send(&self, buffer: &[u8]) -> Result<u32, Error> {
+        let address = Self::bus_address(buffer)?;
+        crate::arch::cache::clean(buffer);
+        Ok(address)
+    }
+
+    fn end_send(&self, _: &[u8], _: u32) {}
 }

@@ -75,6 +75,8 @@ codes! {
     701 ProcessorException "the processor took an exception";
     702 Panic "the loader found itself in an impossible state";
     703 MemoryUnknown "the memory size is not known";
+    704 WrongExceptionLevel "entered at an exception level that cannot start Linux";
+    705 LoadedOverItself "loaded where it cannot be moved to its place from";
 }
 
 impl fmt::Display for Code {

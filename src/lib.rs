@@ -16,8 +16,10 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+pub mod arch;
 pub mod block;
 pub mod board;
+pub mod console;
 pub mod devicetree;
 pub mod dma;
 pub mod driver;

@@ -40,3 +40,79 @@ impl<B: Bus + ?Sized> Bus for &B {
         (**self).write32(address, value);
     }
 }
+
+/// The SoC's registers.
+#[cfg(target_os = "none")]
+#[derive(Clone, Copy, Debug)]
+pub struct Hardware(());
+
+#[cfg(target_os = "none")]
+impl Hardware {
+    /// The first address that is not a register's, on all of the i.MX 8M family: DRAM begins.
+    const END: u32 = 0x4000_0000;
+
+    /// Access to all registers.
+    ///
+    /// # Safety
+    /// Translation must be off, or map addresses below [`Self::END`] to themselves as device memory
+    /// or not at all. Devices that read or write memory on their own must only be told of memory
+    /// that a [`Dma`](crate::dma::Dma) gave a bus address for.
+    pub const unsafe fn new() -> Self {
+        Self(())
+    }
+
+    fn check(address: u32) {
+        assert!(address < Self::END, "{address:#x} is no register");
+    }
+}
+
+#[cfg(target_os = "none")]
+impl Bus for Hardware {
+    fn read16(&self, address: u32) -> u16 {
+        Self::check(address);
+        let value: u32;
+        // SAFETY: `check` and `new`'s contract: device memory or nothing, never a Rust object.
+        unsafe {
+            core::arch::asm!(
+                "ldrh {0:w}, [{1}]", out(reg) value, in(reg) u64::from(address),
+                options(nostack, preserves_flags)
+            );
+        }
+        (value & 0xffff) as u16
+    }
+
+    fn write16(&self, address: u32, value: u16) {
+        Self::check(address);
+        // SAFETY: as for `read16`.
+        unsafe {
+            core::arch::asm!(
+                "strh {0:w}, [{1}]", in(reg) u32::from(value), in(reg) u64::from(address),
+                options(nostack, preserves_flags)
+            );
+        }
+    }
+
+    fn read32(&self, address: u32) -> u32 {
+        Self::check(address);
+        let value: u32;
+        // SAFETY: as for `read16`.
+        unsafe {
+            core::arch::asm!(
+                "ldr {0:w}, [{1}]", out(reg) value, in(reg) u64::from(address),
+                options(nostack, preserves_flags)
+            );
+        }
+        value
+    }
+
+    fn write32(&self, address: u32, value: u32) {
+        Self::check(address);
+        // SAFETY: as for `read16`.
+        unsafe {
+            core::arch::asm!(
+                "str {0:w}, [{1}]", in(reg) value, in(reg) u64::from(address),
+                options(nostack, preserves_flags)
+            );
+        }
+    }
+}

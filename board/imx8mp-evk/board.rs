@@ -1,6 +1,6 @@
 //! NXP i.MX 8M Plus EVK (8MPLUSLPD4-EVK): 6 GiB LPDDR4, SD slot on uSDHC2, eMMC on uSDHC3.
 //!
-//! Sources: i.MX 8M Plus reference manual (memory map), Linux `imx8mp-evk.dts`.
+//! Sources: i.MX 8M Plus reference manual (memory map, IOMUXC, CCM), Linux `imx8mp-evk.dts`.
 
 use super::{Board, CardKind, CardSlot, SlotPower};
 use crate::{
@@ -19,6 +19,20 @@ pub static BOARD: Board = Board {
     compatible: "fsl,imx8mp-evk",
     dram_banks: &[(0x4000_0000, 0xc000_0000), (0x1_0000_0000, 0xc000_0000)],
     console_uart: 0x3089_0000,
+    console_setup: &[
+        // UART2 pads: function, input select, then pull and drive strength.
+        (0x3033_0228, 0),
+        (0x3033_05f0, 6),
+        (0x3033_0488, 0x140),
+        (0x3033_022c, 0),
+        (0x3033_048c, 0x140),
+        // Its clock: the 24 MHz crystal, on; its gate open.
+        (0x3038_af80, 0x1000_0000),
+        (0x3038_44a4, 3),
+    ],
+    watchdog: 0x3028_0000,
+    // AIPS-1, 2, 3 and 5.
+    registers: &[(0x3000_0000, 0x0100_0000)],
     cards: &[SD_CARD, EMMC],
 };
 

@@ -2,4 +2,5 @@
 
 pub mod gpio;
 pub mod sd;
+pub mod uart;
 pub mod usdhc;

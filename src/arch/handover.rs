@@ -1,0 +1,61 @@
+//! The jump into the kernel.
+//!
+//! Source: Linux Documentation/arch/arm64/booting.rst.
+
+use super::cache;
+use super::entry::SCTLR_EL2_OFF;
+
+// x0: entry, x1: device tree. From here on nothing touches memory.
+core::arch::global_asm!(
+    r#"
+.section .text.leave, "ax"
+.globl leave
+leave:
+    msr     daifset, #0xf
+    mov     x19, x0
+    mov     x20, x1
+    ldr     x9, ={sctlr_off}
+    dsb     sy
+    msr     sctlr_el2, x9               // translation and caches off
+    isb
+    bl      flush_data_caches           // what the loader's own variables left in them
+    ic      iallu
+    tlbi    alle2
+    dsb     sy
+    isb
+    mov     x9, #1 << 31                // HCR_EL2: EL1 is AArch64, nothing else
+    msr     hcr_el2, x9
+    isb
+    mov     x0, x20
+    mov     x1, xzr
+    mov     x2, xzr
+    mov     x3, xzr
+    br      x19
+"#,
+    sctlr_off = const SCTLR_EL2_OFF,
+);
+
+unsafe extern "C" {
+    fn leave(entry: u64, device_tree: u64) -> !;
+}
+
+/// Starts the kernel whose Image begins where `kernel` does: at EL2, translation and caches off,
+/// interrupts masked, x0 = device tree, x1 to x3 = 0. `kernel` is the image with its BSS; all that is
+/// passed is written back to memory first, with it what `others` (initrd) holds.
+///
+/// Devices must have been stopped, and the console flushed.
+pub fn enter_kernel(
+    kernel: &'static mut [u8],
+    device_tree: &'static mut [u8],
+    others: &[&'static mut [u8]],
+) -> ! {
+    cache::clean_and_invalidate(kernel);
+    cache::clean_and_invalidate(device_tree);
+    for memory in others {
+        cache::clean_and_invalidate(memory);
+    }
+    let entry = kernel.as_mut_ptr().expose_provenance() as u64;
+    let device_tree = device_tree.as_mut_ptr().expose_provenance() as u64;
+    // SAFETY: no Rust code runs after this; the kernel owns the machine.
+    unsafe { leave(entry, device_tree) }
+}

@@ -1,0 +1,200 @@
+//! From the entry code to the binary's own function, and what that function gets.
+
+use alloc::boxed::Box;
+use core::ops::Range;
+use core::{ptr, slice};
+
+use aarch64_cpu::registers::{DAIF, Writeable};
+
+use super::entry::{self, EntryState};
+use super::exception;
+use super::heap;
+use super::layout;
+use super::memory::{self, Dram};
+use super::mmu::{self, Rights, TABLES, Table, Tables};
+use super::power::Power;
+use super::ranges::start_and_length;
+use super::single_core::TakeOnce;
+use super::timer::GenericTimer;
+use crate::board::BOARD;
+use crate::console::{self, Console};
+use crate::error::Code;
+use crate::memory::Region;
+use crate::{dma, mmio};
+
+static POOL: TakeOnce<[Table; TABLES]> = TakeOnce::new([const { Table::EMPTY }; TABLES]);
+
+unsafe extern "Rust" {
+    /// Defined by the binary, by `entry_point!`.
+    safe fn firn_main(entry: EntryState, machine: Machine) -> !;
+}
+
+/// The hardware that a stage starts with.
+pub struct Machine {
+    /// The SoC's registers.
+    pub bus: mmio::Hardware,
+    /// Memory for its bus masters.
+    pub dma: dma::Hardware,
+    /// Time since the system counter started, which the boot ROM or the first stage does.
+    pub clock: GenericTimer,
+    /// The serial line.
+    pub console: Console,
+    /// Reset and power-off.
+    pub power: Power,
+    tables: Tables<'static>,
+    dram_claimed: bool,
+}
+
+impl Machine {
+    /// Maps the memory in `banks` that is nobody's (in `reserved`, or the loader's own) and takes
+    /// charge of it. Works once.
+    pub fn claim_dram(
+        &mut self,
+        banks: impl IntoIterator<Item = Region>,
+        reserved: impl IntoIterator<Item = Region>,
+    ) -> Result<Dram, ClaimError> {
+        if core::mem::replace(&mut self.dram_claimed, true) {
+            return Err(ClaimError::Memory(memory::Error::NotFree));
+        }
+        let mut usable = memory::usable(banks, reserved).map_err(ClaimError::Memory)?;
+        let image = layout::linked().image();
+        usable.remove(&image).map_err(|_| ClaimError::Memory(memory::Error::TooManyRanges))?;
+        // The page of the device tree in x0 is mapped already.
+        let mut unmapped = usable.clone();
+        for range in self.tables.mapped().iter() {
+            unmapped
+                .remove(&range)
+                .map_err(|_| ClaimError::Memory(memory::Error::TooManyRanges))?;
+        }
+        for range in unmapped.iter() {
+            self.tables.map(range, Rights::Data).map_err(ClaimError::Mapping)?;
+        }
+        // The tables must be written before the first access through them.
+        aarch64_cpu::asm::barrier::dsb(aarch64_cpu::asm::barrier::ISHST);
+        aarch64_cpu::asm::barrier::isb(aarch64_cpu::asm::barrier::SY);
+        // SAFETY: mapped for data by the loop above, or as the device tree's pages in `start`; it is
+        // not the loader's image, and this runs once.
+        Ok(unsafe { Dram::new(usable) })
+    }
+}
+
+/// Why DRAM cannot be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClaimError {
+    /// The banks or reservations are too many, or this is the second claim.
+    Memory(memory::Error),
+    /// A range cannot be mapped.
+    Mapping(mmu::Error),
+}
+
+impl core::fmt::Display for ClaimError {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self::Memory(error) => error.fmt(f),
+            Self::Mapping(error) => error.fmt(f),
+        }
+    }
+}
+
+/// Entered from entry.S, with translation and caches off.
+pub(super) extern "C" fn start(
+    x0: u64,
+    x1: u64,
+    x2: u64,
+    x3: u64,
+    level: u64,
+    loaded_at: u64,
+) -> ! {
+    // SAFETY: translation is off, and is turned on below with registers as device memory.
+    let bus = unsafe { mmio::Hardware::new() };
+    let console = console::start(bus);
+    if level < 2 {
+        refuse_level(level);
+    }
+    let pending_error = exception::take_pending_error();
+    let device_tree = find_device_tree(x0);
+    let tables = map(device_tree.clone());
+    // SAFETY: `map` covers the image with its rights and the registers; entry.S has dropped stale
+    // lines of variables and tables, and nothing was cached since.
+    unsafe { mmu::enable(&tables) };
+    // SAFETY: the linker gives this range to nobody else, `map` made it data, and this is the only
+    // call.
+    unsafe { heap::initialise(layout::linked().heap) };
+    // From now on an asynchronous error is our own.
+    DAIF.write(DAIF::D::Masked + DAIF::A::Unmasked + DAIF::I::Masked + DAIF::F::Masked);
+    console::start_log(console::DEFAULT_LEVEL);
+    let entry = EntryState {
+        level: (level & 3) as u8,
+        arguments: [x0, x1, x2, x3],
+        loaded_at,
+        device_tree: device_tree.map(|tree| copy(&tree)),
+        pending_error,
+    };
+    let machine = Machine {
+        bus,
+        dma: dma::Hardware::new(),
+        clock: GenericTimer,
+        console,
+        power: Power::probe(entry.firmware_beneath(), BOARD.watchdog),
+        tables,
+        dram_claimed: false,
+    };
+    firn_main(entry, machine)
+}
+
+fn refuse_level(level: u64) -> ! {
+    use core::fmt::Write;
+    let mut console = Console;
+    // Whether it can be written or not, this is the end.
+    let _ = writeln!(
+        console,
+        "\nfirn: [{code}] {}: EL{level}. Start it from TF-A's BL31, or by `booti` from a U-Boot \
+         that runs at EL2",
+        Code::WrongExceptionLevel.summary(),
+        code = Code::WrongExceptionLevel,
+    );
+    console.flush();
+    super::stop()
+}
+
+/// The device tree at `address`, if there is one.
+fn find_device_tree(address: u64) -> Option<Range<u64>> {
+    let image = layout::linked().image();
+    if !entry::may_hold_device_tree(address, BOARD.dram_banks, &image) {
+        return None;
+    }
+    // SAFETY: a multiple of 8 in what can only be DRAM or nothing; reading either is harmless.
+    let magic = unsafe { exception::try_read32(address) }?;
+    // SAFETY: as above; the next word.
+    let size = unsafe { exception::try_read32(address + 4) }?;
+    entry::device_tree_extent(address, magic, size, &image)
+}
+
+/// What lies in `tree`, so that its memory can be used.
+fn copy(tree: &Range<u64>) -> Box<[u8]> {
+    let (start, length) = start_and_length(tree);
+    // SAFETY: `find_device_tree` has read its start, `map` has mapped it, and nobody writes to it
+    // before `claim_dram`.
+    unsafe { slice::from_raw_parts(ptr::with_exposed_provenance(start), length) }.into()
+}
+
+/// The first tables: the image, the registers, the device tree.
+fn map(device_tree: Option<Range<u64>>) -> Tables<'static> {
+    let Some(pool) = POOL.take() else { unreachable!("entered twice") };
+    let mut tables = Tables::new(pool);
+    let mut add = |range: Range<u64>, rights| {
+        tables.map(range, rights).unwrap_or_else(|error| panic!("first tables: {error}"));
+    };
+    for (range, rights) in mmu::image_regions(&layout::linked()) {
+        add(range, rights);
+    }
+    for &(start, size) in BOARD.registers {
+        let start = u64::from(start);
+        add(start..start + u64::from(size), Rights::Device);
+    }
+    if let Some(tree) = device_tree {
+        let start = tree.start - tree.start % layout::PAGE;
+        add(start..tree.end.next_multiple_of(layout::PAGE), Rights::Data);
+    }
+    tables
+}

@@ -1,0 +1,21 @@
+//! The end of an impossible state: it is printed, then the boot stops.
+
+use core::fmt::Write;
+use core::panic::PanicInfo;
+
+use crate::error::Code;
+use crate::mmio::Hardware;
+
+/// Prints where and why, and stops.
+pub fn panic(info: &PanicInfo<'_>) -> ! {
+    // SAFETY: translation is off or as mmu.rs sets it up; only the UART is touched.
+    let bus = unsafe { Hardware::new() };
+    let mut out = crate::console::emergency(bus);
+    // Nothing else can be told to nobody else.
+    let _ = write!(out, "\nfirn: [{}] {}", Code::Panic, Code::Panic.summary());
+    if let Some(place) = info.location() {
+        let _ = write!(out, ", at {}:{}", place.file(), place.line());
+    }
+    let _ = write!(out, "\n  {}\nfirn: stopped; reset the board\n", info.message());
+    super::stop()
+}
