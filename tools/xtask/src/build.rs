@@ -9,7 +9,7 @@ use evk::assets;
 use evk::elf::flatten;
 
 use crate::process;
-use crate::setup::{self, Need, TRIPLE};
+use crate::setup::{self, Compiler, Need, TRIPLE};
 
 /// Build the firmware: target/firn/imx8mp-evk/firn.bin and firn.elf.
 ///
@@ -68,6 +68,9 @@ fn compile(stage: &Stage) -> Result<PathBuf> {
     cargo
         .args(["build", "--package", "firn", "--bin", stage.binary, "--features", "firmware"])
         .args(["--release", "--target", TRIPLE, "--message-format", "json-render-diagnostics"]);
+    if let Some(compiler) = Compiler::for_firmware()? {
+        compiler.configure(&mut cargo);
+    }
     let messages = process::output_with_progress(&mut cargo, BUILD_DEADLINE)?;
     let mut executables = messages.lines().filter_map(executable);
     executables.next_back().with_context(|| format!("cargo names no file for {}", stage.binary))

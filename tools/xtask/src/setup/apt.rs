@@ -22,6 +22,9 @@ pub(super) const RELEASE: &str = "trixie";
 /// Where the keys of all of Debian's releases are.
 const DEBIAN_KEYS: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
+/// Versions compete by their number alone: what depends on a backport gets backports.
+const PREFERENCES: &str = "Package: *\nPin: release *\nPin-Priority: 500\n";
+
 const LISTS_DEADLINE: Duration = Duration::from_secs(300);
 const QUERY_DEADLINE: Duration = Duration::from_secs(60);
 const DOWNLOAD_DEADLINE: Duration = Duration::from_secs(1800);
@@ -68,6 +71,7 @@ impl Archive {
                 .with_context(|| format!("cannot create {}", part.display()))?;
         }
         fs::write(directory.join("status"), "")?;
+        fs::write(directory.join("preferences"), PREFERENCES)?;
         fs::write(directory.join("sources/debian.sources"), mirror.source(&suites))?;
         fs::write(directory.join("apt.conf"), configuration(&directory, architecture))?;
         let archive = Self { directory, suites };
@@ -171,7 +175,7 @@ fn configuration(directory: &Path, architecture: &str) -> String {
         "\
 Dir::Etc::sourcelist \"/dev/null\";
 Dir::Etc::sourceparts \"{directory}/sources\";
-Dir::Etc::preferences \"/dev/null\";
+Dir::Etc::preferences \"{directory}/preferences\";
 Dir::Etc::preferencesparts \"/dev/null\";
 Dir::State \"{directory}\";
 Dir::State::lists \"lists\";

@@ -5,6 +5,7 @@
 
 mod apt;
 mod guest;
+mod launcher;
 mod qemu;
 mod target;
 mod tools;
@@ -16,7 +17,7 @@ use anyhow::{Context as _, Result};
 use evk::assets::{self, Manifest};
 
 use apt::Archive;
-pub(crate) use target::TRIPLE;
+pub(crate) use target::{Compiler, TRIPLE};
 
 /// Provide what building and emulation need: bare-metal target, QEMU, kernel, BL31, tools.
 ///

@@ -1,19 +1,21 @@
 //! The bare-metal target's standard library: from rustup, else built from Debian's `rust-src` of
-//! exactly the compiler's version and put where rustup would have put it.
+//! exactly the compiler's version and put where rustup would have put it. Where Debian has no such
+//! version (any more), the last resort is a compiler and sources of Debian's own, for the firmware
+//! only.
 //!
 //! What was built here is marked, so that it can be replaced when the compiler is updated: rustup
 //! does not know of it and leaves the old files behind.
 
-use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use evk::assets::find_tool;
 
 use super::apt::{self, Archive, Package};
+use super::launcher::Launcher;
 use super::{Step, Workshop, progress, remove_directory};
 use crate::process;
 
@@ -33,28 +35,90 @@ const QUERY_DEADLINE: Duration = Duration::from_secs(30);
 const RUSTUP_DEADLINE: Duration = Duration::from_secs(120);
 const BUILD_DEADLINE: Duration = Duration::from_secs(900);
 
-/// The compiler that `cargo` uses here.
+/// Debian's own compiler, unpacked.
+const LAUNCHER: Launcher =
+    Launcher { name: "rustc", options: &[("--sysroot", "usr")], variable: None };
+/// Where it is unpacked to, below the cache.
+const DEBIAN_COMPILER: &str = "rustc";
+
+/// A compiler.
 pub(crate) struct Compiler {
-    program: OsString,
+    program: PathBuf,
     /// For example `1.95.0`.
     release: String,
     /// Where its libraries are.
     sysroot: PathBuf,
+    /// For example `x86_64-unknown-linux-gnu`.
+    host: String,
+    owner: Owner,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Owner {
+    /// The compiler that cargo uses here.
+    User,
+    /// The last resort.
+    Debian,
 }
 
 impl Compiler {
-    /// Asks the compiler itself.
-    pub(crate) fn find() -> Result<Self> {
+    /// The compiler that can build the firmware, if there is one: cargo's own is preferred.
+    ///
+    /// # Errors
+    /// Cargo's own can't be asked.
+    pub(crate) fn for_firmware() -> Result<Option<Self>> {
+        Self::with_target(&evk::assets::cache_dir()?)
+    }
+
+    fn with_target(cache: &Path) -> Result<Option<Self>> {
+        let own = Self::own()?;
+        if own.has_target() {
+            return Ok(Some(own));
+        }
+        let launcher = cache.join(DEBIAN_COMPILER).join(LAUNCHER.name);
+        if !launcher.is_file() {
+            return Ok(None);
+        }
+        let debian = Self::ask(launcher, Owner::Debian).ok();
+        Ok(debian.filter(Self::has_target))
+    }
+
+    /// The compiler that cargo uses here.
+    fn own() -> Result<Self> {
         let program = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+        Self::ask(program.into(), Owner::User)
+    }
+
+    fn ask(program: PathBuf, owner: Owner) -> Result<Self> {
         let ask = |arguments: &[&str]| {
             process::output(Command::new(&program).args(arguments), QUERY_DEADLINE)
         };
         let version = ask(&["-vV"])?;
-        let release = version.lines().find_map(|line| line.strip_prefix("release: "));
-        let release = release.with_context(|| format!("`rustc -vV` answers {version:?}"))?;
-        let sysroot = ask(&["--print", "sysroot"])?;
-        let sysroot = sysroot.trim();
-        Ok(Self { release: release.to_owned(), sysroot: sysroot.into(), program })
+        let value = |name: &str| {
+            let value = version.lines().find_map(|line| line.strip_prefix(name));
+            value.map(str::to_owned).with_context(|| format!("`rustc -vV` answers {version:?}"))
+        };
+        let (release, host) = (value("release: ")?, value("host: ")?);
+        let sysroot = ask(&["--print", "sysroot"])?.trim().into();
+        Ok(Self { program, release, sysroot, host, owner })
+    }
+
+    /// Makes cargo use it.
+    pub(crate) fn configure(&self, cargo: &mut Command) {
+        if self.owner == Owner::User {
+            return;
+        }
+        cargo.env("RUSTC", &self.program);
+        // Debian's comes without a linker for bare metal; any version of it will do.
+        let lld = Self::own().map(|own| own.rustlib().join(own.host).join("bin/rust-lld"));
+        if let Some(lld) = lld.ok().filter(|lld| lld.is_file()) {
+            cargo.env("CARGO_TARGET_AARCH64_UNKNOWN_NONE_LINKER", lld);
+        }
+    }
+
+    /// Whether the user's own tools (clippy, say) know the bare-metal target too.
+    pub(crate) fn is_own(&self) -> bool {
+        self.owner == Owner::User
     }
 
     /// Whether it can build for the bare-metal target, with libraries of its own version.
@@ -84,21 +148,25 @@ impl Compiler {
     fn origin(&self) -> String {
         let mark = fs::read_to_string(self.target_directory().join(MARK));
         let from = mark.map_or("rustup".to_owned(), |mark| mark.trim().to_owned());
-        format!("{TRIPLE} of rustc {} ({from})", self.release)
+        let whose = if self.is_own() { "" } else { "Debian's " };
+        format!("{TRIPLE} of {whose}rustc {} ({from})", self.release)
     }
 }
 
-fn present(_: &Workshop) -> Result<Option<String>> {
-    let compiler = Compiler::find()?;
-    Ok(compiler.has_target().then(|| compiler.origin()))
+fn present(workshop: &Workshop) -> Result<Option<String>> {
+    Ok(Compiler::with_target(&workshop.cache)?.map(|compiler| compiler.origin()))
 }
 
 fn provide(workshop: &mut Workshop) -> Result<()> {
-    let compiler = Compiler::find()?;
-    remove_own_build(&compiler)?;
+    let own = Compiler::own()?;
+    remove_own_build(&own)?;
     let Err(refused) = from_rustup() else { return Ok(()) };
     progress(&format!("not through rustup: {refused:#}"));
-    from_source(workshop, &compiler)
+    if let Some((archive, source)) = find_source(workshop, &own.release)? {
+        return from_source(workshop, &own, &archive, &source);
+    }
+    progress(&format!("Debian has no sources of rustc {}; taking its own compiler", own.release));
+    debian_compiler(workshop)
 }
 
 /// Libraries of an earlier compiler would only be in the way.
@@ -110,39 +178,60 @@ fn remove_own_build(compiler: &Compiler) -> Result<()> {
 fn from_rustup() -> Result<()> {
     let rustup = find_tool("rustup").context("it is not installed")?;
     let mut command = Command::new(rustup);
-    process::output(command.args(["target", "add", TRIPLE]), RUSTUP_DEADLINE).map(drop)
+    command.args(["target", "add", TRIPLE]).env("RUST_BACKTRACE", "0");
+    process::output(&mut command, RUSTUP_DEADLINE).map(drop)
 }
 
-fn from_source(workshop: &Workshop, compiler: &Compiler) -> Result<()> {
-    let (archive, package) = find_source(workshop, &compiler.release)?;
-    let source = workshop.make_directory("rust-src", |root| archive.unpack(&package, root))?;
+/// Builds the libraries for `compiler` from `package`, which has its sources.
+fn from_source(
+    workshop: &Workshop,
+    compiler: &Compiler,
+    archive: &Archive,
+    package: &Package,
+) -> Result<()> {
+    let source = workshop.make_directory("rust-src", |root| archive.unpack(package, root))?;
     let source = source.join(format!("usr/src/rustc-{}", compiler.release));
     ensure!(source.join("library/core").is_dir(), "no library/core below {}", source.display());
     progress("building core and alloc for the bare-metal target (half a minute)");
     let link = SourceLink::make(compiler, &source)?;
     let libraries = build_libraries(workshop, compiler)?;
     drop(link);
-    install(compiler, &libraries, &package)?;
+    install(compiler, &libraries, package)?;
     remove_directory(&workshop.cache.join("rust-src"))?;
     remove_directory(&workshop.cache.join("rust-std"))
 }
 
-fn find_source(workshop: &Workshop, release: &str) -> Result<(Archive, Package)> {
-    let mut seen = Vec::new();
+fn find_source(workshop: &Workshop, release: &str) -> Result<Option<(Archive, Package)>> {
     for suites in SUITES {
         let archive = workshop.archive(&apt::native_architecture()?, suites)?;
         let versions = archive.versions("rust-src")?;
         if let Some(package) = versions.iter().find(|package| upstream(&package.version) == release)
         {
-            return Ok((archive, package.clone()));
+            return Ok(Some((archive, package.clone())));
         }
-        seen.extend(versions.iter().map(|package| upstream(&package.version).to_owned()));
     }
-    bail!(
-        "neither rustup nor Debian has the sources of rustc {release} (Debian has {}): \
-         `rustup target add {TRIPLE}` where its server is reachable, or use one of those compilers",
-        seen.join(", ")
-    )
+    Ok(None)
+}
+
+/// Debian's newest compiler with its own sources.
+fn debian_compiler(workshop: &Workshop) -> Result<()> {
+    let archive = workshop.archive(&apt::native_architecture()?, SUITES[0])?;
+    let package = archive.newest("rustc")?;
+    let source = Package { name: "rust-src".into(), version: package.version.clone() };
+    let root = workshop
+        .make_directory(DEBIAN_COMPILER, |root| archive.unpack_with_dependencies(&package, root))?;
+    let compiler = Compiler::ask(LAUNCHER.write(&root)?, Owner::Debian)?;
+    let needed = env!("CARGO_PKG_RUST_VERSION");
+    ensure!(
+        numbers(&compiler.release) >= numbers(needed),
+        "Debian's rustc {} is older than the {needed} that Firn needs; use a compiler of rustup,          with `rustup target add {TRIPLE}`",
+        compiler.release
+    );
+    from_source(workshop, &compiler, &archive, &source)
+}
+
+fn numbers(version: &str) -> Vec<u32> {
+    version.split('.').map_while(|number| number.parse().ok()).collect()
 }
 
 /// The upstream part of a Debian version: `1.95.0` of `1.95.0+dfsg1-2~bpo13+1`.
@@ -192,7 +281,6 @@ fn build_libraries(workshop: &Workshop, compiler: &Compiler) -> Result<PathBuf> 
         .args(["-Zbuild-std=core,alloc,compiler_builtins"])
         .args(["-Zbuild-std-features=compiler-builtins-mem"])
         .current_dir(&scratch)
-        .env("RUSTC", &compiler.program)
         .env("RUSTC_BOOTSTRAP", "1")
         // Bitcode is what fat LTO links; it can't be had together with LTO of this build.
         .env("RUSTFLAGS", "-Cembed-bitcode=yes")
@@ -200,6 +288,7 @@ fn build_libraries(workshop: &Workshop, compiler: &Compiler) -> Result<PathBuf> 
         .env("CARGO_TARGET_DIR", scratch.join("target"))
         .env_remove("CARGO_ENCODED_RUSTFLAGS")
         .env_remove("CARGO_BUILD_TARGET");
+    compiler.configure(&mut cargo);
     process::output(&mut cargo, BUILD_DEADLINE)?;
     Ok(scratch.join("target").join(TRIPLE).join("release/deps"))
 }
@@ -240,6 +329,16 @@ fn find_library(directory: &Path, name: &str) -> Result<PathBuf> {
 mod tests {
     use super::*;
 
+    fn compiler_in(sysroot: &Path) -> Compiler {
+        Compiler {
+            program: "rustc".into(),
+            release: "1.95.0".into(),
+            sysroot: sysroot.to_owned(),
+            host: "x86_64-unknown-linux-gnu".into(),
+            owner: Owner::User,
+        }
+    }
+
     #[test]
     fn a_debian_version_is_compared_by_its_upstream_part() {
         assert_eq!(upstream("1.95.0+dfsg1-2~bpo13+1"), "1.95.0");
@@ -248,20 +347,23 @@ mod tests {
     }
 
     #[test]
+    fn versions_are_compared_as_numbers() {
+        assert!(numbers("1.100.0") > numbers("1.89"));
+        assert!(numbers("1.89.0") >= numbers("1.89"));
+        assert!(numbers("1.88.2") < numbers("1.89"));
+    }
+
+    #[test]
     fn the_compiler_in_use_tells_its_version_and_sysroot() {
-        let compiler = Compiler::find().unwrap();
-        assert!(compiler.rustlib().is_dir());
+        let compiler = Compiler::own().unwrap();
+        assert!(compiler.rustlib().join(&compiler.host).is_dir());
         assert_eq!(compiler.release.split('.').count(), 3);
     }
 
     #[test]
     fn libraries_of_an_earlier_compiler_go_only_if_they_were_built_here() {
         let directory = tempfile::tempdir().unwrap();
-        let compiler = Compiler {
-            program: "rustc".into(),
-            release: "1.95.0".into(),
-            sysroot: directory.path().to_owned(),
-        };
+        let compiler = compiler_in(directory.path());
         let libraries = compiler.target_directory();
         fs::create_dir_all(libraries.join("lib")).unwrap();
         remove_own_build(&compiler).unwrap();
@@ -274,11 +376,7 @@ mod tests {
     #[test]
     fn the_link_to_the_sources_does_not_outlive_the_build() {
         let directory = tempfile::tempdir().unwrap();
-        let compiler = Compiler {
-            program: "rustc".into(),
-            release: "1.95.0".into(),
-            sysroot: directory.path().to_owned(),
-        };
+        let compiler = compiler_in(directory.path());
         let link = SourceLink::make(&compiler, Path::new("/")).unwrap();
         let place = compiler.rustlib().join("src/rust");
         assert!(place.is_symlink());
