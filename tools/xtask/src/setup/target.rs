@@ -145,6 +145,14 @@ impl Compiler {
         self.rustlib().join(TRIPLE)
     }
 
+    /// Marks its libraries for the target as ours.
+    fn mark(&self, text: &str) -> Result<()> {
+        let mark = self.target_directory().join(MARK);
+        fs::create_dir_all(self.target_directory().join("lib"))
+            .and_then(|()| fs::write(&mark, format!("{text}\n")))
+            .with_context(|| format!("cannot write {}", mark.display()))
+    }
+
     fn origin(&self) -> String {
         let mark = fs::read_to_string(self.target_directory().join(MARK));
         let from = mark.map_or("rustup".to_owned(), |mark| mark.trim().to_owned());
@@ -162,10 +170,14 @@ fn provide(workshop: &mut Workshop) -> Result<()> {
     remove_own_build(&own)?;
     let Err(refused) = from_rustup() else { return Ok(()) };
     progress(&format!("not through rustup: {refused:#}"));
-    if let Some((archive, source)) = find_source(workshop, &own.release)? {
-        return from_source(workshop, &own, &archive, &source);
-    }
-    progress(&format!("Debian has no sources of rustc {}; taking its own compiler", own.release));
+    let because = match own.mark("being built") {
+        Ok(()) => match find_source(workshop, &own.release)? {
+            Some((archive, source)) => return from_source(workshop, &own, &archive, &source),
+            None => format!("Debian has no sources of rustc {}", own.release),
+        },
+        Err(error) => format!("{error:#}"),
+    };
+    progress(&format!("{because}; taking Debian's own compiler for the firmware"));
     debian_compiler(workshop)
 }
 
@@ -293,19 +305,11 @@ fn build_libraries(workshop: &Workshop, compiler: &Compiler) -> Result<PathBuf> 
     Ok(scratch.join("target").join(TRIPLE).join("release/deps"))
 }
 
+/// Puts the libraries where rustup would have put them.
 fn install(compiler: &Compiler, built: &Path, package: &Package) -> Result<()> {
-    let directory = compiler.target_directory();
-    let libraries = directory.join("lib");
-    let mark = format!("built from Debian's {} {}\n", package.name, package.version);
     // The mark first: whatever follows is then known to be ours.
-    fs::create_dir_all(&libraries)
-        .and_then(|()| fs::write(directory.join(MARK), mark))
-        .with_context(|| {
-            format!(
-                "cannot write {}: this compiler is not the user's own; use one of rustup",
-                directory.display()
-            )
-        })?;
+    compiler.mark(&format!("built from Debian's {} {}", package.name, package.version))?;
+    let libraries = compiler.target_directory().join("lib");
     for name in ["core", "alloc", "compiler_builtins"] {
         let file = find_library(built, name)?;
         let target = libraries.join(file.file_name().context("a library without a name")?);
@@ -365,10 +369,10 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let compiler = compiler_in(directory.path());
         let libraries = compiler.target_directory();
-        fs::create_dir_all(libraries.join("lib")).unwrap();
+        fs::create_dir_all(&libraries).unwrap();
         remove_own_build(&compiler).unwrap();
         assert!(libraries.exists(), "rustup's were removed");
-        fs::write(libraries.join(MARK), "").unwrap();
+        compiler.mark("built here").unwrap();
         remove_own_build(&compiler).unwrap();
         assert!(!libraries.exists());
     }
