@@ -22,6 +22,10 @@ pub(super) const RELEASE: &str = "trixie";
 /// Where the keys of all of Debian's releases are.
 const DEBIAN_KEYS: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
+/// What a user can do about a failed download.
+const UNREACHABLE: &str = "is the mirror reachable (try `apt-get update`), and are its keys there \
+                           (package debian-archive-keyring)?";
+
 /// Versions compete by their number alone: what depends on a backport gets backports.
 const PREFERENCES: &str = "Package: *\nPin: release *\nPin-Priority: 500\n";
 
@@ -77,7 +81,7 @@ impl Archive {
         let archive = Self { directory, suites };
         progress(&format!("package lists of Debian {} ({architecture})", archive.suites));
         process::output(&mut archive.apt("apt-get", ["update"]), LISTS_DEADLINE)
-            .with_context(|| archive.wanted("the package lists"))?;
+            .context(UNREACHABLE)?;
         Ok(archive)
     }
 
@@ -90,7 +94,7 @@ impl Archive {
     /// The package `name` in its newest version.
     pub(super) fn newest(&self, name: &str) -> Result<Package> {
         let found = self.versions(name)?.into_iter().next();
-        found.with_context(|| self.wanted(&format!("package {name}")))
+        found.with_context(|| format!("Debian {} has no package {name}", self.suites))
     }
 
     /// The names of all packages that begin with `prefix`; some may have no version.
@@ -120,7 +124,9 @@ impl Archive {
         let fetch = |extra: &[&str]| {
             let mut command = self.apt("apt-get", arguments.iter().chain(extra));
             command.current_dir(&download);
-            process::output(&mut command, DOWNLOAD_DEADLINE).with_context(|| self.wanted(wanted))
+            process::output(&mut command, DOWNLOAD_DEADLINE)
+                .with_context(|| format!("wanted {wanted} of Debian {}", self.suites))
+                .context(UNREACHABLE)
         };
         let (files, bytes) = parse_uris(&fetch(&["--print-uris"])?);
         ensure!(files > 0, "apt names no file for {wanted} of Debian {}", self.suites);
@@ -156,15 +162,6 @@ impl Archive {
         command.env("LC_ALL", "C.UTF-8").env("DEBIAN_FRONTEND", "noninteractive");
         command.arg("-c").arg(self.directory.join("apt.conf")).args(arguments);
         command
-    }
-
-    /// What an error says about something that could not be had.
-    fn wanted(&self, what: &str) -> String {
-        format!(
-            "wanted {what} from Debian {}; is the mirror reachable (apt-get update), and are its \
-             keys there (package debian-archive-keyring)?",
-            self.suites
-        )
     }
 }
 

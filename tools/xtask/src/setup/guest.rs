@@ -12,6 +12,8 @@ use super::{Step, Workshop};
 pub(super) const STEP: Step = Step { name: "arm64 kernel, BL31, busybox", present, provide };
 
 const ARCHITECTURE: &str = "arm64";
+const FIRMWARE: &str = "arm-trusted-firmware";
+const BUSYBOX: &str = "busybox-static";
 /// The long-term kernel series that is preferred, for the same kernel on every machine.
 const SERIES: [u32; 2] = [6, 12];
 const BOARD_DTB: &str = "freescale/imx8mp-evk.dtb";
@@ -27,16 +29,17 @@ fn present(workshop: &Workshop) -> Result<Option<String>> {
 }
 
 fn provide(workshop: &mut Workshop) -> Result<()> {
-    let archive = workshop.archive(ARCHITECTURE, &[apt::RELEASE])?;
+    let packages = format!("a linux-image-…-arm64, {FIRMWARE} and {BUSYBOX}");
+    let archive = workshop.archive(ARCHITECTURE, &[apt::RELEASE], &packages)?;
     provide_kernel(workshop, &archive)?;
     provide_file(
         workshop,
         &archive,
-        "arm-trusted-firmware",
+        FIRMWARE,
         Key::Bl31,
         "usr/lib/arm-trusted-firmware/imx8mp/bl31.bin",
     )?;
-    provide_file(workshop, &archive, "busybox-static", Key::Busybox, "usr/bin/busybox")
+    provide_file(workshop, &archive, BUSYBOX, Key::Busybox, "usr/bin/busybox")
 }
 
 fn provide_kernel(workshop: &mut Workshop, archive: &Archive) -> Result<()> {

@@ -62,9 +62,10 @@ impl Workshop {
         self.manifest.save(&self.cache)
     }
 
-    /// A private view of `suites` of Debian for `architecture`.
-    fn archive(&self, architecture: &str, suites: &[&str]) -> Result<Archive> {
+    /// A private view of `suites` of Debian for `architecture`, in which to find `packages`.
+    fn archive(&self, architecture: &str, suites: &[&str], packages: &str) -> Result<Archive> {
         Archive::open(&self.cache.join("apt"), architecture, suites)
+            .with_context(|| format!("wanted {packages} of Debian {}", suites.join(" ")))
     }
 
     /// Fills `self.cache/name` by `fill`, all or nothing: an interrupted run leaves no half of it.

@@ -48,7 +48,7 @@ fn lists_machine(help: &str) -> bool {
 
 fn debian_qemu(workshop: &Workshop) -> Result<PathBuf> {
     progress(&format!("no {PROGRAM} here has the machine {MACHINE}; taking Debian's"));
-    let archive = workshop.archive(&apt::native_architecture()?, &[apt::RELEASE])?;
+    let archive = workshop.archive(&apt::native_architecture()?, &[apt::RELEASE], PACKAGE)?;
     let package = archive.newest(PACKAGE)?;
     let root =
         workshop.make_directory("qemu", |root| archive.unpack_with_dependencies(&package, root))?;

@@ -215,7 +215,7 @@ fn from_source(
 
 fn find_source(workshop: &Workshop, release: &str) -> Result<Option<(Archive, Package)>> {
     for suites in SUITES {
-        let archive = workshop.archive(&apt::native_architecture()?, suites)?;
+        let archive = workshop.archive(&apt::native_architecture()?, suites, "rust-src")?;
         let versions = archive.versions("rust-src")?;
         if let Some(package) = versions.iter().find(|package| upstream(&package.version) == release)
         {
@@ -227,7 +227,7 @@ fn find_source(workshop: &Workshop, release: &str) -> Result<Option<(Archive, Pa
 
 /// Debian's newest compiler with its own sources.
 fn debian_compiler(workshop: &Workshop) -> Result<()> {
-    let archive = workshop.archive(&apt::native_architecture()?, SUITES[0])?;
+    let archive = workshop.archive(&apt::native_architecture()?, SUITES[0], "rustc")?;
     let package = archive.newest("rustc")?;
     let source = Package { name: "rust-src".into(), version: package.version.clone() };
     let root = workshop
