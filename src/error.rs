@@ -99,4 +99,17 @@ mod tests {
     fn numbers_are_unique_and_ascending() {
         assert!(Code::ALL.windows(2).all(|pair| pair[0] < pair[1]));
     }
+
+    #[test]
+    fn the_documentation_lists_each_code_once_with_its_summary_and_what_to_do() {
+        let document = include_str!("../docs/error-codes.md");
+        let mut rows = document.lines().filter(|line| line.starts_with("| E"));
+        for code in Code::ALL {
+            let row = rows.next().unwrap_or_default();
+            let start = std::format!("| {code} | {} | ", code.summary());
+            let advice = row.strip_prefix(start.as_str()).and_then(|rest| rest.strip_suffix(" |"));
+            assert!(advice.is_some_and(|advice| !advice.is_empty()), "{start}... is not {row:?}");
+        }
+        assert_eq!(rows.next(), None, "a code that is none");
+    }
 }
