@@ -32,6 +32,21 @@ pub trait Dma {
     fn end_send(&self, buffer: &[u8], bus_address: u32);
 }
 
+impl<D: Dma + ?Sized> Dma for &D {
+    fn begin_receive(&self, buffer: &mut [u8]) -> Result<u32, Error> {
+        (**self).begin_receive(buffer)
+    }
+    fn end_receive(&self, buffer: &mut [u8], bus_address: u32) {
+        (**self).end_receive(buffer, bus_address);
+    }
+    fn begin_send(&self, buffer: &[u8]) -> Result<u32, Error> {
+        (**self).begin_send(buffer)
+    }
+    fn end_send(&self, buffer: &[u8], bus_address: u32) {
+        (**self).end_send(buffer, bus_address);
+    }
+}
+
 /// A buffer in the hands of a device that writes it; given back when this is dropped, which must
 /// not be before the device has stopped.
 #[derive(Debug)]
