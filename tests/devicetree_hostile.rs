@@ -182,7 +182,7 @@ fn the_largest_trees_are_handled_in_no_time() {
         let bytes = blob(&structure, &strings);
         let before = Instant::now();
         exercise(&bytes).unwrap();
-        assert!(before.elapsed().as_secs() < 20, "{:?}", before.elapsed());
+        assert!(before.elapsed().as_secs() < 60, "{:?}", before.elapsed());
     }
 }
 
@@ -273,7 +273,7 @@ fn exercise_mutations(original: &[u8], count: usize, seed: u64) -> usize {
 
 #[test]
 fn no_mutation_of_a_tree_hurts() {
-    for (original, count) in [(BOARD_DTB, 20_000), (ONE_CELL_DTB, 5_000), (SMALLEST_DTB, 5_000)] {
+    for (original, count) in [(BOARD_DTB, 10_000), (ONE_CELL_DTB, 5_000), (SMALLEST_DTB, 5_000)] {
         let accepted = exercise_mutations(original, count, 0x5eed);
         // A set that is always or never refused would show nothing about what follows.
         assert!((count / 20..count * 19 / 20).contains(&accepted), "{accepted} of {count}");

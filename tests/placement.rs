@@ -179,7 +179,7 @@ fn a_hundred_thousand_reservations_are_planned_around_in_no_time() {
     let before = std::time::Instant::now();
     let plan = Plan::new(&map, &request(60 * MIB, 200 * MIB)).unwrap();
     assert!(plan.kernel.start() >= DRAM + 100_000 * 16 * KIB - 16 * KIB);
-    assert!(before.elapsed().as_secs() < 5);
+    assert!(before.elapsed().as_secs() < 60);
 }
 
 /// A memory map with sizes of any byte.
