@@ -68,6 +68,14 @@ impl Slot {
             Slot::Emmc => 2,
         }
     }
+
+    /// What QEMU calls the card in it.
+    pub(crate) fn drive(self) -> &'static str {
+        match self {
+            Slot::Sd => "card-usdhc2",
+            Slot::Emmc => "card-usdhc3",
+        }
+    }
 }
 
 /// A card in a slot.
@@ -84,7 +92,8 @@ impl Drive {
         // Commas end a value unless they are doubled.
         let image = self.image.display().to_string().replace(',', ",,");
         let snapshot = if self.writable { "off" } else { "on" };
-        let mut option = format!("if=sd,bus={},snapshot={snapshot},format=raw,", self.slot.bus());
+        let (bus, name) = (self.slot.bus(), self.slot.drive());
+        let mut option = format!("if=sd,bus={bus},id={name},snapshot={snapshot},format=raw,");
         if self.bad_sectors.is_empty() {
             return option + &format!("file={image}");
         }
@@ -215,18 +224,19 @@ impl Machine {
             command.args(["-drive", &drive.option()]);
         }
         self.add_observers(&mut command);
-        let debug_port = self.add_entry(&mut command)?;
+        let sockets = tempfile::tempdir()?;
+        let (monitor, debug_port) = (sockets.path().join("qmp"), sockets.path().join("gdb"));
+        command.arg("-qmp").arg(socket_option("unix:", &monitor));
+        let has_bus = self.add_entry(&mut command, &debug_port);
         let child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
             .with_context(|| format!("starting {}", assets.qemu.display()))?;
-        let bus = debug_port.as_ref().map(|folder| {
-            let port = folder.path().join(GDB_SOCKET);
-            thread::spawn(move || gdb::serve_until(&port, Bus::imx8mp(), BL33))
-        });
-        Session::new(child, bus, debug_port)
+        let serve = move || gdb::serve_until(&debug_port, Bus::imx8mp(), BL33);
+        let bus = has_bus.then(|| thread::spawn(serve));
+        Session::new(child, bus, monitor, sockets)
     }
 
     fn add_observers(&self, command: &mut Command) {
@@ -247,8 +257,8 @@ impl Machine {
         }
     }
 
-    /// Returns the folder of the GDB port's socket, where one is needed.
-    fn add_entry(&self, command: &mut Command) -> Result<Option<tempfile::TempDir>> {
+    /// Says whether devices have to be served at `debug_port`.
+    fn add_entry(&self, command: &mut Command, debug_port: &Path) -> bool {
         match &self.entry {
             Entry::Kernel { image, device_tree, initrd, command_line } => {
                 command.arg("-kernel").arg(image).arg("-dtb").arg(device_tree);
@@ -258,21 +268,25 @@ impl Machine {
                 if let Some(line) = command_line {
                     command.args(["-append", line]);
                 }
-                Ok(None)
+                false
             }
             Entry::Bl31 { first_stage, bl31, bl33 } => {
                 command.arg("-device").arg(loader(first_stage, FIRST_STAGE, ",cpu-num=0"));
                 command.arg("-device").arg(loader(bl31, BL31, ""));
                 command.arg("-device").arg(loader(bl33, BL33, ""));
-                let folder = tempfile::tempdir()?;
-                let socket = folder.path().join(GDB_SOCKET).display().to_string();
-                command
-                    .args(["-chardev", &format!("socket,id=gdb,path={socket},server=on,wait=off")])
-                    .args(["-gdb", "chardev:gdb", "-S"]);
-                Ok(Some(folder))
+                command.arg("-gdb").arg(socket_option("unix:", debug_port)).arg("-S");
+                true
             }
         }
     }
+}
+
+/// A socket that QEMU listens on without waiting for anybody.
+fn socket_option(kind: &str, path: &Path) -> OsString {
+    let mut option = OsString::from(kind);
+    option.push(path);
+    option.push(",server=on,wait=off");
+    option
 }
 
 /// The emulator, to be ended with the thread that started it, even if that is killed.
@@ -286,8 +300,6 @@ fn emulator(qemu: &Path) -> Command {
         None => Command::new(qemu),
     }
 }
-
-const GDB_SOCKET: &str = "gdb";
 
 fn loader(file: &Path, address: u64, more: &str) -> String {
     let file = file.display().to_string().replace(',', ",,");
@@ -308,7 +320,7 @@ mod tests {
         };
         assert_eq!(
             drive.option(),
-            "if=sd,bus=2,snapshot=on,format=raw,file.driver=blkdebug,file.image.driver=file,\
+            "if=sd,bus=2,id=card-usdhc3,snapshot=on,format=raw,file.driver=blkdebug,file.image.driver=file,\
              file.image.filename=a,,b.img,file.inject-error.0.event=read_aio,\
              file.inject-error.0.errno=5,file.inject-error.0.sector=7"
         );

@@ -2,6 +2,7 @@
 
 use std::{
     io::{Read, Write as _},
+    path::PathBuf,
     process::{Child, ChildStdin, ExitStatus},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread::{self, JoinHandle},
@@ -9,9 +10,12 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, anyhow, bail};
+use serde_json::json;
 
 use crate::{
     keys::{Script, Step},
+    monitor::Monitor,
+    qemu::Slot,
     stub,
     userspace::{self, Report},
 };
@@ -34,8 +38,10 @@ pub struct Session {
     bus: Option<JoinHandle<Result<()>>>,
     /// How far [`expect`](Self::expect) has come in the plain text.
     position: usize,
+    /// The monitor's socket.
+    monitor: PathBuf,
     // Sockets live here as long as the emulator does.
-    _scratch: Option<tempfile::TempDir>,
+    _sockets: tempfile::TempDir,
 }
 
 /// What came over a line, shared with the thread that reads it.
@@ -113,7 +119,8 @@ impl Session {
     pub(crate) fn new(
         mut child: Child,
         bus: Option<JoinHandle<Result<()>>>,
-        scratch: Option<tempfile::TempDir>,
+        monitor: PathBuf,
+        sockets: tempfile::TempDir,
     ) -> Result<Self> {
         let keyboard = child.stdin.take();
         let output = child.stdout.take().context("the emulator has no standard output")?;
@@ -130,8 +137,17 @@ impl Session {
                 move || complaints.hear(errors)
             }),
         ];
-        let position = 0;
-        Ok(Self { child, keyboard, line, complaints, readers, bus, position, _scratch: scratch })
+        Ok(Self {
+            child,
+            keyboard,
+            line,
+            complaints,
+            readers,
+            bus,
+            position: 0,
+            monitor,
+            _sockets: sockets,
+        })
     }
 
     /// Waits until `text` has come over the serial line, control sequences and carriage returns
@@ -190,6 +206,13 @@ impl Session {
                 Step::Sleep(time) => thread::sleep(*time),
             }
         }
+        Ok(())
+    }
+
+    /// Pulls the card out of its slot.
+    pub fn remove_card(&mut self, slot: Slot) -> Result<()> {
+        let arguments = json!({ "device": slot.drive(), "force": true });
+        Monitor::connect(&self.monitor)?.execute("eject", &arguments)?;
         Ok(())
     }
 

@@ -29,11 +29,12 @@ impl CardTraffic {
     fn parse(text: &str) -> Self {
         let mut traffic = Self::default();
         for line in text.lines() {
-            let mut words = line.split_whitespace();
-            match words.find(|word| CARD_EVENTS.contains(word)) {
-                Some("sdcard_read_block") => traffic.reads.extend(pair(line, "addr", "size")),
-                Some(_) => traffic.commands.extend(command(line)),
-                None => {}
+            // Some builds put the process and the time in front, up to a colon.
+            let (name, values) = line.split_once(' ').unwrap_or((line, ""));
+            match name.rsplit(':').next() {
+                Some("sdcard_read_block") => traffic.reads.extend(block(values)),
+                Some("sdhci_send_command") => traffic.commands.extend(command(values)),
+                _ => {}
             }
         }
         traffic
@@ -50,21 +51,39 @@ impl CardTraffic {
     }
 }
 
-/// The hexadecimal numbers behind two words of a line.
-fn pair(line: &str, first: &str, second: &str) -> Option<(u64, u64)> {
-    Some((number_after(line, first)?, number_after(line, second)?))
+/// Reads `addr 0x… size 0x…`.
+fn block(values: &str) -> Option<(u64, u64)> {
+    let mut words = values.split_whitespace();
+    let mut number_after =
+        |name| (words.next()? == name).then(|| words.next().and_then(hexadecimal))?;
+    Some((number_after("addr")?, number_after("size")?))
 }
 
-fn number_after(line: &str, name: &str) -> Option<u64> {
-    let mut words = line.split_whitespace().skip_while(|word| *word != name);
-    let digits = words.nth(1)?.trim_end_matches(',');
-    u64::from_str_radix(digits.strip_prefix("0x").unwrap_or(digits), 16).ok()
+/// Reads `CMD17 ARG[0x…]`.
+fn command(values: &str) -> Option<(u32, u32)> {
+    let (index, argument) = values.strip_prefix("CMD")?.split_once(" ARG[")?;
+    let argument = hexadecimal(argument.strip_suffix(']')?)?;
+    Some((index.parse().ok()?, argument.try_into().ok()?))
 }
 
-fn command(line: &str) -> Option<(u32, u32)> {
-    let (_, rest) = line.split_once("CMD")?;
-    let end = rest.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(rest.len());
-    let (_, argument) = rest.split_once("ARG[")?;
-    let argument = argument.split(']').next()?.trim_start_matches("0x");
-    Some((rest[..end].parse().ok()?, u32::from_str_radix(argument, 16).ok()?))
+fn hexadecimal(digits: &str) -> Option<u64> {
+    u64::from_str_radix(digits.strip_prefix("0x")?, 16).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_and_commands_are_counted_and_other_events_left_out() {
+        let traffic = CardTraffic::parse(
+            "sdhci_send_command CMD18 ARG[0x00000010]\n\
+             sdcard_read_block addr 0x2000 size 0x200\n\
+             41@1771027200.000001:sdcard_read_block addr 0x2200 size 0x200\n\
+             sdhci_send_command CMD12 ARG[0x00000000]\nsdhci_other 7\nsdcard_read_block broken\n",
+        );
+        assert_eq!(traffic.reads, [(0x2000, 512), (0x2200, 512)]);
+        assert_eq!(traffic.commands, [(18, 16), (12, 0)]);
+        assert_eq!((traffic.bytes(), traffic.read_commands()), (1024, 1));
+    }
 }
