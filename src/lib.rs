@@ -27,6 +27,7 @@ pub mod error;
 pub mod fs;
 pub mod linux;
 pub mod memory;
+pub mod menu;
 pub mod mmio;
 pub mod nixos;
 pub mod soc;

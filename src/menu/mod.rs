@@ -1,0 +1,186 @@
+//! The serial menu: a pure state machine and what it sends to the terminal.
+//!
+//! The caller owns line and clock. In a loop it gives every received byte to [`Menu::feed`], lets
+//! time pass with [`Menu::tick`] and sends what [`Menu::draw`] returns; it should read all that has
+//! arrived before it draws, and go on reading while it sends.
+//!
+//! * [`keys`] turns bytes into keys, [`state`] does what keys say, [`display`] shows it: as a log
+//!   until somebody is there, as a screen where the terminal answers, as lines where not.
+//! * A line that babbles must neither boot another entry nor keep the board down. Enter counts only
+//!   if silence follows it, and only the second time if there were stray bytes; [`noise`] recognises
+//!   what no person types; a stopped [`countdown`] starts again when the keys end, and boots the
+//!   default, never the selection.
+//! * The line editor ([`line`]) is the rescue prompt's, too.
+
+#![forbid(unsafe_code)]
+
+mod countdown;
+mod display;
+pub mod keys;
+pub mod line;
+mod noise;
+pub mod screen;
+mod state;
+#[cfg(test)]
+mod tests;
+mod text;
+
+use alloc::{string::String, vec::Vec};
+use core::time::Duration;
+
+use self::{
+    display::Display,
+    keys::{Decoder, Event, Key},
+    noise::Noise,
+    state::{Handled, State},
+};
+use crate::nixos::{Generation, Settings, Timeout};
+
+/// After this long without a key the next one draws the screen again: it may be another terminal.
+const NEW_TERMINAL: Duration = Duration::from_secs(30);
+
+/// What is to be done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Nothing yet.
+    Stay,
+    /// Boot.
+    Boot(Choice),
+    /// Reset the board.
+    Reset,
+    /// Switch it off.
+    PowerOff,
+    /// Open the rescue prompt.
+    Rescue,
+}
+
+/// What to boot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Choice {
+    /// Index of the generation.
+    pub index: usize,
+    /// The command line, if it was edited.
+    pub command_line: Option<String>,
+    /// Whether a person chose it; else the countdown did.
+    pub by_person: bool,
+}
+
+/// The menu.
+pub struct Menu<'a> {
+    state: State<'a>,
+    display: Display,
+    decoder: Decoder,
+    noise: Noise,
+    /// No menu unless a key is held.
+    silent: bool,
+    last_key: Duration,
+    /// What ended the menu.
+    outcome: Outcome,
+}
+
+impl<'a> Menu<'a> {
+    /// A menu of `generations`, in their order. `messages` are shown with it: warnings, and why the
+    /// candidate before was not booted. The countdown begins at `now`, a time since any fixed
+    /// moment; it does not if no generation is both default and unbroken.
+    ///
+    /// A generation that turned out broken while it was loaded can still be tried by a person; one
+    /// that its source calls incomplete or damaged cannot.
+    pub fn new(
+        generations: &'a [Generation],
+        settings: &Settings,
+        messages: &[String],
+        now: Duration,
+    ) -> Self {
+        let state = State::new(generations, settings, messages, now);
+        Self {
+            silent: settings.timeout == Timeout::Immediate && state.default().is_some(),
+            state,
+            display: Display::new(),
+            decoder: Decoder::default(),
+            noise: Noise::default(),
+            last_key: now,
+            outcome: Outcome::Stay,
+        }
+    }
+
+    /// Takes in a byte that arrived at `now`.
+    pub fn feed(&mut self, byte: u8, now: Duration) {
+        for event in self.decoder.push(byte, now).into_iter().flatten() {
+            self.event(event, now);
+        }
+    }
+
+    /// Lets time pass, up to `now`. Call it every 10 ms or so: even Enter waits for silence.
+    pub fn tick(&mut self, now: Duration) -> Outcome {
+        if let Some(event) = self.decoder.poll(now) {
+            self.event(event, now);
+        }
+        self.state.babbling = self.noise.is_babbling(now);
+        if self.outcome == Outcome::Stay {
+            self.outcome = self.state.tick(now);
+            if self.outcome != Outcome::Stay && !self.silent {
+                self.display.leave(&self.state, &self.outcome);
+            }
+        }
+        self.outcome.clone()
+    }
+
+    /// The bytes that bring the terminal up to date, in the order in which they must be sent. When
+    /// [`Menu::tick`] has given an outcome, once more: they leave the terminal in order.
+    pub fn draw(&mut self, now: Duration) -> Vec<u8> {
+        if self.silent {
+            return Vec::new();
+        }
+        if self.outcome != Outcome::Stay {
+            return self.display.take();
+        }
+        self.display.draw(&mut self.state, now)
+    }
+
+    fn event(&mut self, event: Event, now: Duration) {
+        match event {
+            Event::CursorAt { row, column } => self.display.answered(row, column),
+            Event::Garbage => {
+                self.state.doubt(now);
+                self.disturbed(noise::GARBAGE, now);
+            }
+            Event::Unbound => self.disturbed(noise::UNBOUND, now),
+            Event::Key(_) if self.noise.is_babbling(now) => self.disturbed(0, now),
+            Event::Key(key) => self.key(key, now),
+        }
+    }
+
+    fn key(&mut self, key: Key, now: Duration) {
+        if self.silent {
+            // The key that is held says no more than that somebody wants the menu.
+            self.silent = false;
+            self.state.countdown.stop(now);
+            self.display.open();
+            return;
+        }
+        if key == Key::Enter && self.display.is_log() {
+            self.state.key(key, now);
+            return;
+        }
+        let first = self.display.is_log();
+        self.display.open();
+        if key == Key::Control('l') || now.saturating_sub(self.last_key) >= NEW_TERMINAL {
+            self.display.redraw();
+        }
+        self.last_key = now;
+        if first {
+            self.state.first_key(key, now);
+        } else if self.state.key(key, now) == Handled::No {
+            self.disturbed(noise::UNBOUND, now);
+        }
+    }
+
+    fn disturbed(&mut self, weight: u32, now: Duration) {
+        self.state.disturbed();
+        let was_babbling = self.noise.is_babbling(now);
+        self.noise.add(weight, now);
+        if !was_babbling && self.noise.is_babbling(now) {
+            self.state.babble_begins(now);
+        }
+    }
+}
