@@ -67,13 +67,34 @@ fn compile(stage: &Stage) -> Result<PathBuf> {
     let mut cargo = process::cargo();
     cargo
         .args(["build", "--package", "firn", "--bin", stage.binary, "--features", "firmware"])
-        .args(["--release", "--target", TRIPLE, "--message-format", "json-render-diagnostics"]);
+        .args(["--release", "--target", TRIPLE, "--message-format", "json-render-diagnostics"])
+        .args(["--config", &without_home(&registry_sources())?]);
     if let Some(compiler) = Compiler::for_firmware()? {
         compiler.configure(&mut cargo);
     }
     let messages = process::output_with_progress(&mut cargo, BUILD_DEADLINE)?;
     let mut executables = messages.lines().filter_map(executable);
     executables.next_back().with_context(|| format!("cargo names no file for {}", stage.binary))
+}
+
+/// A setting of cargo's that keeps the paths of `folders` out of panic messages: the binary says
+/// nothing of who built it, and is smaller.
+fn without_home(folders: &[PathBuf]) -> Result<String> {
+    let flags: Vec<String> = folders
+        .iter()
+        .map(|folder| format!("--remap-path-prefix={}/=", folder.display()))
+        .collect();
+    // A JSON list of strings is a TOML one too.
+    Ok(format!("target.{TRIPLE}.rustflags={}", serde_json::to_string(&flags)?))
+}
+
+/// Where cargo unpacks the sources of dependencies: one folder for each registry.
+fn registry_sources() -> Vec<PathBuf> {
+    let home = |variable: &str| std::env::var_os(variable).map(PathBuf::from);
+    let cargo_home = home("CARGO_HOME").or_else(|| Some(home("HOME")?.join(".cargo")));
+    let folders = cargo_home.map(|home| fs::read_dir(home.join("registry/src")));
+    let folders = folders.and_then(Result::ok).into_iter().flatten().flatten();
+    folders.map(|entry| entry.path()).collect()
 }
 
 /// The executable that a line of cargo's JSON messages is about.
@@ -141,6 +162,14 @@ mod tests {
     fn a_script_without_the_region_has_no_budget() {
         assert_eq!(image_length(&SCRIPT.replace("IMAGE", "FLASH")), None);
         assert_eq!(image_length(&SCRIPT.replace("400K", "40 * 10K")), None);
+    }
+
+    #[test]
+    fn paths_of_the_builders_home_are_remapped_whatever_is_in_them() {
+        let setting = without_home(&["/home/u/a \"b\"".into()]).unwrap();
+        let table: toml::Table = setting.parse().unwrap();
+        let flags = table["target"][TRIPLE]["rustflags"].as_array().unwrap();
+        assert_eq!(flags[0].as_str(), Some("--remap-path-prefix=/home/u/a \"b\"/="));
     }
 
     #[test]

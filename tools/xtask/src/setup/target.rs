@@ -46,6 +46,8 @@ pub(crate) struct Compiler {
     program: PathBuf,
     /// For example `1.95.0`.
     release: String,
+    /// What it was made from; Debian's tells none.
+    commit: Option<String>,
     /// Where its libraries are.
     sysroot: PathBuf,
     /// For example `x86_64-unknown-linux-gnu`.
@@ -99,8 +101,9 @@ impl Compiler {
             value.map(str::to_owned).with_context(|| format!("`rustc -vV` answers {version:?}"))
         };
         let (release, host) = (value("release: ")?, value("host: ")?);
+        let commit = value("commit-hash: ").ok().filter(|commit| commit != "unknown");
         let sysroot = ask(&["--print", "sysroot"])?.trim().into();
-        Ok(Self { program, release, sysroot, host, owner })
+        Ok(Self { program, release, commit, sysroot, host, owner })
     }
 
     /// Makes cargo use it.
@@ -143,6 +146,13 @@ impl Compiler {
 
     fn target_directory(&self) -> PathBuf {
         self.rustlib().join(TRIPLE)
+    }
+
+    /// Names the library's sources as rustup's libraries do, in panic messages for example.
+    fn remap(&self) -> String {
+        let sources = self.rustlib().join("src/rust");
+        let name = self.commit.as_ref().unwrap_or(&self.release);
+        format!("--remap-path-prefix={}=/rustc/{name}", sources.display())
     }
 
     /// Marks its libraries for the target as ours.
@@ -295,10 +305,9 @@ fn build_libraries(workshop: &Workshop, compiler: &Compiler) -> Result<PathBuf> 
         .current_dir(&scratch)
         .env("RUSTC_BOOTSTRAP", "1")
         // Bitcode is what fat LTO links; it can't be had together with LTO of this build.
-        .env("RUSTFLAGS", "-Cembed-bitcode=yes")
+        .env("CARGO_ENCODED_RUSTFLAGS", format!("-Cembed-bitcode=yes\x1f{}", compiler.remap()))
         .env("CARGO_PROFILE_RELEASE_LTO", "off")
         .env("CARGO_TARGET_DIR", scratch.join("target"))
-        .env_remove("CARGO_ENCODED_RUSTFLAGS")
         .env_remove("CARGO_BUILD_TARGET");
     compiler.configure(&mut cargo);
     process::output(&mut cargo, BUILD_DEADLINE)?;
@@ -337,6 +346,7 @@ mod tests {
         Compiler {
             program: "rustc".into(),
             release: "1.95.0".into(),
+            commit: None,
             sysroot: sysroot.to_owned(),
             host: "x86_64-unknown-linux-gnu".into(),
             owner: Owner::User,
