@@ -19,6 +19,7 @@ extern crate std;
 pub mod arch;
 pub mod block;
 pub mod board;
+pub mod boot;
 pub mod console;
 pub mod devicetree;
 pub mod dma;

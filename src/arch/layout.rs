@@ -3,6 +3,9 @@
 use core::fmt;
 use core::ops::Range;
 
+#[cfg(target_os = "none")]
+use crate::memory::Region;
+
 /// Bytes in a page, the unit of rights.
 pub const PAGE: u64 = 4096;
 
@@ -89,6 +92,13 @@ impl fmt::Display for Place {
             Self::Elsewhere => "outside of the loader",
         })
     }
+}
+
+/// All memory that the running loader uses.
+#[cfg(target_os = "none")]
+pub fn loader() -> Region {
+    let image = linked().image();
+    Region::between(image.start, image.end)
 }
 
 /// The running image's layout.

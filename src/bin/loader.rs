@@ -4,14 +4,23 @@
 #![forbid(unsafe_code)]
 
 #[cfg(target_os = "none")]
+extern crate alloc;
+
+#[cfg(target_os = "none")]
+#[path = "loader/world.rs"]
+mod world;
+
+#[cfg(target_os = "none")]
 mod loader {
-    use firn::arch::entry::EntryState;
-    use firn::arch::heap::Heap;
-    use firn::arch::{self, Machine};
-    use firn::board::BOARD;
-    use firn::error::Code;
-    use firn::memory::{Region, Size};
+    use firn::{
+        arch::{self, Machine, entry::EntryState, heap::Heap},
+        board::BOARD,
+        boot::{self, Outcome},
+        error::Code,
+    };
     use log::{error, info};
+
+    use crate::world::{self, World};
 
     #[global_allocator]
     static HEAP: Heap = Heap;
@@ -26,30 +35,20 @@ mod loader {
     fn main(entry: EntryState, mut machine: Machine) -> ! {
         info!("Firn {} on {}", env!("CARGO_PKG_VERSION"), BOARD.name);
         info!("entered at {entry}");
-        let banks = BOARD.dram_banks.iter().map(|&(start, size)| Region::new(start, size));
-        match machine.claim_dram(banks, entry.tee()) {
-            Ok(dram) => {
-                dram.free().for_each(|region| info!("memory {region}, {}", Size(region.size())));
+        let facts = world::facts(&entry);
+        info!("memory {}", world::describe(&facts.dram));
+        let dram = match world::claim(&mut machine, &facts) {
+            Ok(dram) => dram,
+            Err(error) => {
+                error!("[{}] {error}", Code::MemoryUnknown);
+                arch::stop()
             }
-            Err(error) => error!("[{}] memory: {error}", Code::MemoryUnknown),
-        }
-        prompt(&machine)
-    }
-
-    /// Answers single keys.
-    fn prompt(machine: &Machine) -> ! {
-        use core::fmt::Write;
-        let mut console = machine.console;
-        let _ = console.write_str("> ");
-        loop {
-            match console.read() {
-                Some(b'r') => machine.power.reset(&machine.bus),
-                Some(b'p') => machine.power.off(),
-                Some(key) => {
-                    let _ = write!(console, "{}", key as char);
-                }
-                None => {}
-            }
+        };
+        let mut world = World::new(machine, dram);
+        match boot::run(&mut world, &facts) {
+            Outcome::Kernel(hand_over) => world.enter(&hand_over),
+            Outcome::Reset => world.reset(),
+            Outcome::PowerOff => world.power_off(),
         }
     }
 }

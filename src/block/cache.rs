@@ -65,6 +65,11 @@ impl<D: BlockDevice> Cache<D> {
         &self.device
     }
 
+    /// The device behind the cache, for what is not reading.
+    pub fn device_mut(&mut self) -> &mut D {
+        &mut self.device
+    }
+
     /// Forgets all lines, as when another card is put in.
     pub fn clear(&mut self) {
         self.lines.clear();

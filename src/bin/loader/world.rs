@@ -1,0 +1,163 @@
+//! The hardware as the boot policy sees it.
+
+use alloc::{boxed::Box, format, rc::Rc, string::String, vec::Vec};
+use core::{cell::RefCell, fmt::Write, mem, slice, time::Duration};
+
+use firn::{
+    arch::{self, Machine, entry::EntryState, memory::Dram},
+    block::{self, SharedDevice, cache::Cache},
+    board::{BOARD, CardSlot},
+    boot::{self, Facts, HandOver, LoadMemory, Unavailable},
+    devicetree::DeviceTree,
+    dma,
+    driver::{
+        gpio::Pin,
+        sd::Card,
+        usdhc::{self, Buffers, Usdhc},
+    },
+    linux::{self, Mapping},
+    memory::{Region, Size},
+    mmio,
+    time::Clock,
+};
+use log::{info, warn};
+
+type Slot = Card<
+    Usdhc<'static, mmio::Hardware, arch::timer::GenericTimer, dma::Hardware, Pin<mmio::Hardware>>,
+>;
+
+/// What is known before anything is loaded.
+pub(crate) fn facts(entry: &EntryState) -> Facts<'static> {
+    // The loader's own memory is the kernel's after the jump.
+    let mut taken = Vec::from([(arch::layout::loader(), "firn", Mapping::Normal)]);
+    taken.extend(entry.tee().map(|tee| (tee, "TEE", Mapping::Forbidden)));
+    let tree = entry.device_tree.as_deref().and_then(|bytes| match DeviceTree::validate(bytes) {
+        Ok(tree) => Some((bytes, tree)),
+        Err(error) => {
+            warn!("the device tree in x0 is not used: {error}");
+            None
+        }
+    });
+    Facts {
+        board: &BOARD,
+        dram: linux::Dram::find(tree.map(|(_, tree)| tree), &BOARD, arch::layout::loader()),
+        taken,
+        firmware_tree: tree.map(|(bytes, _)| bytes.into()),
+    }
+}
+
+/// "2.0 GiB (board default)".
+pub(crate) fn describe(dram: &linux::Dram) -> String {
+    let size = dram.banks.iter().fold(0_u64, |sum, bank| sum.saturating_add(bank.size()));
+    format!("{} ({})", Size(size), dram.source)
+}
+
+/// Takes charge of the memory that may be loaded to.
+pub(crate) fn claim(machine: &mut Machine, facts: &Facts<'_>) -> Result<Dram, arch::ClaimError> {
+    let taken = facts.taken.iter().map(|&(region, ..)| region);
+    machine.claim_dram(facts.dram.banks.iter().copied(), taken)
+}
+
+/// Everything that the boot policy touches.
+pub(crate) struct World {
+    machine: Machine,
+    dram: Dram,
+    claimed: Vec<(Region, &'static mut [u8])>,
+    slots: slice::Iter<'static, CardSlot>,
+    opened: Vec<Rc<RefCell<Cache<Slot>>>>,
+}
+
+impl World {
+    /// Nothing is opened or claimed yet.
+    pub(crate) fn new(machine: Machine, dram: Dram) -> Self {
+        Self { machine, dram, claimed: Vec::new(), slots: BOARD.cards.iter(), opened: Vec::new() }
+    }
+
+    /// Leaves everything quiet and enters the kernel.
+    pub(crate) fn enter(mut self, hand_over: &HandOver) -> ! {
+        info!("starting the kernel at {:#x}", hand_over.kernel.start());
+        self.quiesce();
+        let mut take = |region: Region| {
+            let index = self.claimed.iter().position(|(claimed, _)| *claimed == region)?;
+            Some(self.claimed.swap_remove(index).1)
+        };
+        let initrd = hand_over.initrd.and_then(&mut take);
+        let (Some(kernel), Some(device_tree)) =
+            (take(hand_over.kernel), take(hand_over.device_tree))
+        else {
+            unreachable!("a hand-over names what was claimed for it")
+        };
+        arch::enter_kernel(kernel, device_tree, initrd.as_slice())
+    }
+
+    /// Resets the board.
+    pub(crate) fn reset(mut self) -> ! {
+        self.quiesce();
+        self.machine.power.reset(&self.machine.bus)
+    }
+
+    /// Switches the board off; if that cannot be done, stops.
+    pub(crate) fn power_off(mut self) -> ! {
+        self.quiesce();
+        self.machine.power.off();
+        warn!("this board cannot be switched off from here; it has stopped");
+        self.machine.console.flush();
+        arch::stop()
+    }
+
+    fn quiesce(&mut self) {
+        for device in &self.opened {
+            device.borrow_mut().device_mut().stop();
+        }
+        self.machine.console.flush();
+    }
+
+    fn open(&mut self, slot: &'static CardSlot) -> Result<SharedDevice, block::Error> {
+        let Machine { bus, clock, dma, .. } = self.machine;
+        let buffers = Box::leak(Box::new(Buffers::new()));
+        let mut card = usdhc::open(slot, bus, clock, dma, buffers);
+        let identified = card.identify();
+        let identified = identified.map_err(|error| card.locate(error, 0));
+        let device = Rc::new(RefCell::new(Cache::new(card)));
+        self.opened.push(device.clone());
+        identified.map(|()| device as SharedDevice)
+    }
+}
+
+impl LoadMemory for World {
+    fn claim(&mut self, region: Region) -> Result<&mut [u8], Unavailable> {
+        let pages =
+            Region::between(region.start(), region.end().next_multiple_of(arch::layout::PAGE));
+        let memory = self.dram.take(pages).map_err(|_| Unavailable(region))?;
+        self.claimed.push((region, memory));
+        self.claimed.last_mut().map(|(_, memory)| &mut **memory).ok_or(Unavailable(region))
+    }
+
+    fn release(&mut self) {
+        for (region, memory) in mem::take(&mut self.claimed) {
+            if let Err(error) = self.dram.give_back(memory) {
+                warn!("{region} is lost until the next reset: {error}");
+            }
+        }
+    }
+}
+
+impl boot::Machine for World {
+    fn next_device(&mut self) -> Option<Result<SharedDevice, block::Error>> {
+        let slot = self.slots.next()?;
+        Some(self.open(slot))
+    }
+
+    fn now(&self) -> Duration {
+        self.machine.clock.now()
+    }
+
+    fn read_byte(&mut self) -> Option<u8> {
+        self.machine.console.read()
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        // What cannot be written has nowhere else to go.
+        let _ = self.machine.console.write_str(&String::from_utf8_lossy(bytes));
+    }
+}

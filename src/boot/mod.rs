@@ -1,0 +1,15 @@
+//! Boot policy: find entries, run the menu, load, try the next one.
+//!
+//! Everything here goes through traits, so that whole boots run on the host too: devices are
+//! [`BlockDevice`](crate::block::BlockDevice)s, the person at the line and the clock are a
+//! [`Machine`]. Nothing here prints to hardware, jumps or resets; [`run`] says what is to be done.
+
+#![forbid(unsafe_code)]
+
+mod catalogue;
+mod load;
+mod session;
+
+pub use catalogue::{Catalogue, Problem, Volume};
+pub use load::{Facts, HandOver, Job, LoadError, LoadMemory, Unavailable, load};
+pub use session::{Machine, Outcome, run};
