@@ -3,6 +3,8 @@
 #![forbid(unsafe_code)]
 
 mod emulate;
+mod entries;
+mod file_device;
 
 use std::process::ExitCode;
 
@@ -19,14 +21,16 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     Emulate(emulate::Arguments),
+    Entries(entries::Arguments),
 }
 
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
-        Command::Emulate(arguments) => emulate::run(&arguments),
+        Command::Emulate(arguments) => emulate::run(&arguments).map(|()| ExitCode::SUCCESS),
+        Command::Entries(arguments) => entries::run(&arguments),
     };
     match outcome {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE
