@@ -8,7 +8,9 @@ fn main() {
     let bare_metal = env::var("CARGO_CFG_TARGET_OS").is_ok_and(|os| os == "none");
     if bare_metal && env::var_os("CARGO_FEATURE_FIRMWARE").is_some() {
         let root = env::var("CARGO_MANIFEST_DIR").unwrap_or_default();
-        println!("cargo:rustc-link-arg-bin=firn-loader=-L{root}/linker");
-        println!("cargo:rustc-link-arg-bin=firn-loader=-T{root}/linker/loader.ld");
+        println!("cargo:rustc-link-arg-bins=-L{root}/linker");
+        for (binary, script) in [("firn-loader", "loader.ld"), ("firn-faults", "loader.ld")] {
+            println!("cargo:rustc-link-arg-bin={binary}=-T{root}/linker/{script}");
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! The serial console: what a person reads and types, and the log.
 //!
 //! A line of the log begins with `firn: `; whoever reports an error puts its code in front, as
-//! `[E503]`. [`Console`] is usable from the moment the UART runs, before the MMU; the log, which
+//! `[E503]`. `Console` is usable from the moment the UART runs, before the MMU; the log, which
 //! needs atomics, after it.
 
 #![forbid(unsafe_code)]

@@ -1,6 +1,6 @@
 //! Register access: the only home of volatile access.
 //!
-//! Drivers are written over [`Bus`]; the firmware gives them [`Hardware`], host tests a device
+//! Drivers are written over [`Bus`]; the firmware gives them `Hardware`, host tests a device
 //! model. Accesses are width-exact, because several i.MX 8M blocks (WDOG, the DDR PHY) only answer
 //! to their own width, and are made with inline assembly of one plain load or store: a compiler may
 //! turn `write_volatile` into an instruction that a hypervisor or a model cannot decode.

@@ -4,11 +4,11 @@
 //! [`entry_point!`](crate::entry_point)'s function runs:
 //!
 //! * It runs at EL2 on the boot core alone; no other core ever enters, and interrupts stay masked.
-//!   This is why [`SingleCore`](single_core::SingleCore) may be shared without a lock.
+//!   This is why `SingleCore` may be shared without a lock.
 //! * Every address is mapped to itself. Code cannot be written, nothing that can be written can be
 //!   executed, address 0 and the pages below the stack fault ([`mmu`]).
-//! * Caches are on, unaligned access and atomics work, the heap is there ([`heap`]).
-//! * DRAM beyond the loader's own image is not mapped until [`Machine::claim_dram`] is told what
+//! * Caches are on, unaligned access and atomics work, the heap is there (`heap`).
+//! * DRAM beyond the loader's own image is not mapped until `Machine::claim_dram` is told what
 //!   exists, because a look at DRAM that is absent, or a TEE's, may abort.
 //! * Any exception is printed with its cause and registers and stops the boot ([`exception`]).
 //!

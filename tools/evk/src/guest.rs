@@ -23,10 +23,25 @@ pub struct Guests {
 
 /// Builds them below `target`, or finds that they are up to date.
 pub fn build(target: &Path) -> Result<Guests> {
-    let manifest = assets::tree().join("tools/evk/guest/Cargo.toml");
+    let folder = cargo_build("tools/evk/guest/Cargo.toml", target, &[])?;
+    Ok(Guests { stub_kernel: flat(&folder, "stub-kernel")?, el3_stub: flat(&folder, "el3-stub")? })
+}
+
+/// Builds `tests/guest/faults.rs`, which is entered as the loader is and then misbehaves as it is
+/// told to.
+pub fn build_faults(target: &Path) -> Result<PathBuf> {
+    let name = "firn-faults";
+    let options = ["--package", "firn", "--features", "firmware", "--bin", name];
+    flat(&cargo_build("Cargo.toml", target, &options)?, name)
+}
+
+/// Builds for the bare-metal target and returns the folder of the binaries.
+fn cargo_build(manifest: &str, target: &Path, options: &[&str]) -> Result<PathBuf> {
+    let manifest = assets::tree().join(manifest);
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let output = Command::new(cargo)
         .args(["build", "--quiet", "--release", "--locked", "--target", TARGET])
+        .args(options)
         .arg("--manifest-path")
         .arg(&manifest)
         .arg("--target-dir")
@@ -40,8 +55,7 @@ pub fn build(target: &Path) -> Result<Guests> {
             String::from_utf8_lossy(&output.stderr)
         );
     }
-    let folder = target.join(TARGET).join("release");
-    Ok(Guests { stub_kernel: flat(&folder, "stub-kernel")?, el3_stub: flat(&folder, "el3-stub")? })
+    Ok(target.join(TARGET).join("release"))
 }
 
 fn flat(folder: &Path, name: &str) -> Result<PathBuf> {

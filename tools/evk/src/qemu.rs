@@ -49,6 +49,13 @@ pub enum Entry {
         /// What runs at EL2 in the end.
         bl33: PathBuf,
     },
+    /// At EL3 with nothing beneath and nothing in the registers.
+    Bare {
+        /// What runs.
+        image: PathBuf,
+        /// Where it is put and entered.
+        address: u64,
+    },
 }
 
 /// A slot of the board.
@@ -125,7 +132,7 @@ impl Machine {
     /// the real board has, because nothing tells firmware there.
     pub fn new(entry: Entry) -> Self {
         let (memory, cpus) = match entry {
-            Entry::Kernel { .. } => ("2G", 4),
+            Entry::Kernel { .. } | Entry::Bare { .. } => ("2G", 4),
             Entry::Bl31 { .. } => ("6G", 1),
         };
         Self {
@@ -269,6 +276,10 @@ impl Machine {
                     command.args(["-append", line]);
                 }
                 false
+            }
+            Entry::Bare { image, address } => {
+                command.arg("-device").arg(loader(image, *address, ",cpu-num=0"));
+                Ok(None)
             }
             Entry::Bl31 { first_stage, bl31, bl33 } => {
                 command.arg("-device").arg(loader(first_stage, FIRST_STAGE, ",cpu-num=0"));

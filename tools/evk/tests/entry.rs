@@ -1,0 +1,164 @@
+//! How the second stage is entered and what it does when it fails, seen on the serial line: a guest
+//! with the loader's entry code and tables that misbehaves on one key each (tests/guest/faults.rs).
+
+mod common;
+
+use std::path::PathBuf;
+
+use common::{SOON, assets, guests, kernel_entry, target};
+use evk::{
+    qemu::{Entry, Machine},
+    session::Session,
+};
+
+fn faults() -> PathBuf {
+    evk::guest::build_faults(&target().join("guest")).expect("faults guest")
+}
+
+/// Entered at EL2 with a device tree, and ready for a key.
+fn ready() -> Session {
+    let mut session = Machine::new(kernel_entry(faults())).start(&assets()).unwrap();
+    session.expect("entered at EL2 with a device tree\n", SOON).unwrap();
+    session.expect("? ", SOON).unwrap();
+    session
+}
+
+/// What is printed after `key`, up to `end`.
+fn after(key: &str, end: &str) -> String {
+    let mut session = ready();
+    session.send(key).unwrap();
+    session.expect(end, SOON).unwrap();
+    session.text()
+}
+
+/// The report of the exception that `key` provokes.
+fn fault(key: &str) -> String {
+    after(key, "firn: stopped; reset the board\n")
+}
+
+/// Enters the guest at EL3 with nothing beneath.
+fn bare(address: u64) -> Session {
+    Machine::new(Entry::Bare { image: faults(), address }).start(&assets()).unwrap()
+}
+
+#[test]
+#[ignore = "emulated boot; cargo xtask test runs it"]
+fn only_the_boot_core_runs() {
+    let mut session = ready();
+    session.send("\n").unwrap();
+    session.expect("? ", SOON).unwrap();
+    assert_eq!(session.text().matches("entered at").count(), 1, "four cores");
+}
+
+#[test]
+#[ignore = "emulated boot; cargo xtask test runs it"]
+fn the_real_bl31_enters_at_el2_without_a_device_tree() {
+    let entry = Entry::Bl31 { first_stage: guests().el3_stub, bl31: assets().bl31, bl33: faults() };
+    let mut session = Machine::new(entry).start(&assets()).unwrap();
+    session.expect("entered at EL2 without a device tree\n", SOON).unwrap();
+    session.expect("? ", SOON).unwrap();
+    session.send("o").unwrap();
+    session.expect_power_off(SOON).unwrap();
+}
+
+#[test]
+#[ignore = "emulated boot; cargo xtask test runs it"]
+fn at_el3_with_nothing_beneath_it_says_so_and_the_watchdog_resets() {
+    let mut session = bare(0x4020_0000);
+    for _ in 0..2 {
+        session.expect("entered at EL3 without firmware beneath (no PSCI)", SOON).unwrap();
+        session.expect("? ", SOON).unwrap();
+        session.send("r").unwrap();
+    }
+}
+
+#[test]
+#[ignore = "emulated boot; cargo xtask test runs it"]
+fn loaded_elsewhere_it_moves_to_its_place_or_says_why_it_cannot() {
+    for address in [0x4800_0000, 0x4010_0000] {
+        let mut session = bare(address);
+        session.expect(&format!("loaded at {address:#x}\n"), SOON).unwrap();
+    }
+    bare(0x4020_8008).expect("[E705] loaded too close to 0x40200000", SOON).unwrap();
+}
+
+#[test]
+#[ignore = "emulated boot; cargo xtask test runs it"]
+fn garbage_in_x0_and_caches_left_on_do_no_harm() {
+    for (key, x0) in [("a", "0x48000008"), ("g", "0x180000000")] {
+        after(key, &format!("entered at EL2; x0 = {x0} is no device tree\n"));
+    }
+}
+
+#[test]
+#[ignore = "emulated boot; cargo xtask test runs it"]
+fn at_el1_it_says_what_to_do_and_stops() {
+    let text = after("l", "runs at EL2\n");
+    assert!(text.contains("[E704]") && text.contains("EL1"), "{text}");
+}
+
+#[test]
+#[ignore = "emulated boot; cargo xtask test runs it"]
+fn code_and_constants_cannot_be_written_nor_data_executed() {
+    for (key, what, place) in [
+        ("c", "write failed: not permitted there", "address 0x40200000: the loader's code"),
+        ("k", "write failed: not permitted there", "the loader's constants"),
+        ("x", "instruction fetch failed: not permitted there", "the heap"),
+    ] {
+        let text = fault(key);
+        assert!(text.contains(&format!("firn: [E701] the loader failed: {what}\n")), "{text}");
+        assert!(text.contains(place), "{text}");
+    }
+}
+
+#[test]
+#[ignore = "emulated boot; cargo xtask test runs it"]
+fn the_null_page_and_memory_not_claimed_are_not_mapped() {
+    for (key, place) in [("n", "address 0x0: a null pointer"), ("u", "outside of the loader")] {
+        let text = fault(key);
+        assert!(text.contains("read failed: nothing is mapped there"), "{text}");
+        assert!(text.contains(place), "{text}");
+    }
+}
+
+#[test]
+#[ignore = "emulated boot; cargo xtask test runs it"]
+fn an_overflowing_stack_hits_the_gap_below_it() {
+    let text = fault("s");
+    assert!(text.contains("stack overflow: the gap below the stack"), "{text}");
+    assert!(text.contains("   sp 00000000"), "{text}");
+}
+
+#[test]
+#[ignore = "emulated boot; cargo xtask test runs it"]
+fn a_failure_during_the_report_is_told_and_one_during_that_stops() {
+    assert!(fault("1").contains("while reporting another"));
+    let mut session = ready();
+    session.send("2").unwrap();
+    assert!(session.expect("firn:", std::time::Duration::from_secs(1)).is_err());
+}
+
+#[test]
+#[ignore = "emulated boot; cargo xtask test runs it"]
+fn a_panic_and_an_exhausted_heap_name_their_place() {
+    let text = fault("p");
+    assert!(text.contains("[E702]") && text.contains("tests/guest/faults.rs:"), "{text}");
+    assert!(text.contains("as asked"), "{text}");
+    let text = fault("h");
+    assert!(text.contains("memory allocation of 1048576 bytes failed"), "{text}");
+}
+
+#[test]
+#[ignore = "emulated boot; cargo xtask test runs it"]
+fn a_look_at_what_is_not_there_is_survived() {
+    // The first word of the image is its branch to the entry code.
+    let text = after("t", "None)\n");
+    assert!(text.contains("tried: (Some(14"), "{text}");
+}
+
+#[test]
+#[ignore = "emulated boot; cargo xtask test runs it"]
+fn claimed_memory_holds_what_is_written() {
+    let text = after("d", "0x0412f7000-0x080000000 holds what was written: true");
+    assert!(text.contains("0x040000000-0x040200000 holds what was written: true"), "{text}");
+}
