@@ -279,7 +279,7 @@ impl Machine {
             }
             Entry::Bare { image, address } => {
                 command.arg("-device").arg(loader(image, *address, ",cpu-num=0"));
-                Ok(None)
+                false
             }
             Entry::Bl31 { first_stage, bl31, bl33 } => {
                 command.arg("-device").arg(loader(first_stage, FIRST_STAGE, ",cpu-num=0"));
