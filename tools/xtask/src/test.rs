@@ -93,8 +93,16 @@ fn steps(fast: bool) -> Vec<Step> {
         cargo.args(words.split_whitespace());
         cargo
     };
-    let mut documentation = cargo("doc --workspace --no-deps");
-    documentation.env("RUSTDOCFLAGS", "-D warnings");
+    let documentation = |words: &str| {
+        let mut cargo = cargo(words);
+        cargo.args(["--no-deps", "--document-private-items"]).env("RUSTDOCFLAGS", "-D warnings");
+        cargo
+    };
+    // The command firn-cli and the library are both called firn: their pages would collide.
+    let tools = documentation("doc --workspace --exclude firn --exclude firn-cli");
+    // Only the target has everything that is documented.
+    let firmware =
+        documentation(&format!("doc --package firn --features firmware --target {TRIPLE}"));
     let target = format!(
         "clippy --package firn --features firmware --target {TRIPLE} --lib --bins -- -D warnings"
     );
@@ -106,7 +114,8 @@ fn steps(fast: bool) -> Vec<Step> {
         },
         Step { name: "lints, firmware", work: Work::Firmware(cargo(&target)) },
         Step { name: "host tests", work: Work::Tests(cargo("test --workspace --no-fail-fast")) },
-        Step { name: "documentation", work: Work::Check(documentation) },
+        Step { name: "documentation, tools", work: Work::Check(tools) },
+        Step { name: "documentation, firmware", work: Work::Firmware(firmware) },
         Step { name: "licences", work: Work::Own(check_licences, "cargo xtask test --fast") },
         Step {
             name: "firmware, size budget",
@@ -216,7 +225,7 @@ fn is_unreachable(complaint: &str) -> bool {
 fn table(lines: &[Line]) -> String {
     let rows = lines.iter().map(|Line { name, ok, note, took }| {
         let verdict = if *ok { "ok" } else { "FAILED" };
-        let row = format!("{name:<22} {verdict:<6} {:>6.1} s  {note}", took.as_secs_f64());
+        let row = format!("{name:<24} {verdict:<6} {:>6.1} s  {note}", took.as_secs_f64());
         row.trim_end().to_owned() + "\n"
     });
     rows.collect()
