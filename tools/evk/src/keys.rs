@@ -18,6 +18,9 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 
+/// What the enter key sends.
+pub const ENTER: &[u8] = b"\r";
+
 /// A script that was understood.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Script(Vec<Step>);
@@ -80,7 +83,7 @@ fn key(name: &str) -> Result<Vec<u8>> {
         "delete" => b"\x1b[3~",
         "page-up" => b"\x1b[5~",
         "page-down" => b"\x1b[6~",
-        "enter" => b"\r",
+        "enter" => ENTER,
         "esc" => b"\x1b",
         "tab" => b"\t",
         "space" => b" ",

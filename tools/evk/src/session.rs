@@ -194,17 +194,20 @@ impl Session {
         sent.map_err(|error| self.failure(&format!("the serial line takes no keys: {error}")))
     }
 
-    /// Plays a key script; a `wait:` in it takes at most `deadline`.
+    /// Plays a key script; each `wait:` in it takes at most `deadline`.
     pub fn play(&mut self, script: &Script, deadline: Duration) -> Result<()> {
-        for step in script.steps() {
-            match step {
-                Step::Send(bytes) => {
-                    thread::sleep(BETWEEN_KEYS);
-                    self.send(bytes)?;
-                }
-                Step::Wait(text) => drop(self.expect(text, deadline)?),
-                Step::Sleep(time) => thread::sleep(*time),
+        script.steps().iter().try_for_each(|step| self.step(step, deadline))
+    }
+
+    /// Plays one step of a key script.
+    pub fn step(&mut self, step: &Step, deadline: Duration) -> Result<()> {
+        match step {
+            Step::Send(bytes) => {
+                thread::sleep(BETWEEN_KEYS);
+                self.send(bytes)?;
             }
+            Step::Wait(text) => drop(self.expect(text, deadline)?),
+            Step::Sleep(time) => thread::sleep(*time),
         }
         Ok(())
     }

@@ -1,13 +1,16 @@
 //! `cargo xtask demo`: from nothing to the menu, on a card with a real kernel and three NixOS
 //! generations.
 
-use std::time::{Duration, Instant};
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, Result, ensure};
 use evk::{
     assets::{self, Assets},
     card::{CardImage, Table},
-    keys::Script,
+    keys::{ENTER, Script, Step},
     nixos::{self, DEVICE_TREE, System},
     qemu::{Entry, Machine, Slot},
     session::Session,
@@ -30,19 +33,21 @@ use crate::{
 #[derive(clap::Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct Arguments {
-    /// Play these keys as soon as the menu is there, and succeed only if userspace is reached
+    /// Play these keys as soon as the menu is there, and succeed only if userspace of the
+    /// generation that they choose is reached
     #[arg(long, value_name = "KEYS", value_parser = Script::parse)]
     script: Option<Script>,
-    /// With --script: fail unless this generation was booted
-    #[arg(long, value_name = "NUMBER", requires = "script")]
-    expect: Option<u32>,
     /// Memory of the board
     #[arg(long, value_name = "SIZE", default_value = "2G")]
     memory: String,
 }
 
-/// Text that is on the menu's screen and nowhere before it.
-const MENU: &str = "nter";
+/// What both forms of the menu say: the log with a countdown, and the screen.
+const MENU: &str = "Enter boot";
+/// What the row of the selected generation begins with, and the screen of the editor.
+const SELECTED: [&str; 2] = ["> ", "Command line of generation "];
+/// How long the menu may take to show what a key did.
+const REDRAW: Duration = Duration::from_millis(500);
 /// From the start to the menu; it takes a second alone.
 const MENU_DEADLINE: Duration = Duration::from_secs(60);
 /// From the choice to userspace, which takes six seconds alone.
@@ -64,7 +69,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     });
     let machine = machine.memory(&arguments.memory).card(Slot::Sd, card.path());
     match &arguments.script {
-        Some(script) => play(&machine, &assets, &system, script, arguments.expect),
+        Some(script) => play(&machine, &assets, &system, script),
         None => show(&machine, &assets),
     }
 }
@@ -96,34 +101,46 @@ fn show(machine: &Machine, assets: &Assets) -> Result<()> {
     }
 }
 
-fn play(
-    machine: &Machine,
-    assets: &Assets,
-    system: &System,
-    script: &Script,
-    expected: Option<u32>,
-) -> Result<()> {
+fn play(machine: &Machine, assets: &Assets, system: &System, script: &Script) -> Result<()> {
     eprintln!("The emulated board starts.");
     let mut session = machine.start(assets)?;
     let outcome = play_to_userspace(&mut session, script);
     println!("{}", session.text().trim());
-    let report = outcome?;
+    let (chosen, report) = outcome?;
+    let chosen = match chosen {
+        Some(number) => number,
+        None => system.generations.get(system.default).context("a card without a default")?.number,
+    };
     let booted = booted_generation(system, &report)?;
-    if let Some(expected) = expected {
-        ensure!(booted == expected, "generation {booted} was booted, not {expected}");
-    }
+    ensure!(booted == chosen, "generation {chosen} was chosen, and {booted} booted");
     println!("Userspace of generation {booted} was reached.");
     Ok(())
 }
 
-fn play_to_userspace(session: &mut Session, script: &Script) -> Result<Report> {
+/// Returns the generation that was selected when enter was pressed, and what userspace says.
+fn play_to_userspace(session: &mut Session, script: &Script) -> Result<(Option<u32>, Report)> {
     if !script.waits_first() {
         session.expect(MENU, MENU_DEADLINE)?;
     }
-    session.play(script, MENU_DEADLINE)?;
+    let mut chosen = None;
+    for step in script.steps() {
+        if *step == Step::Send(ENTER.into()) {
+            thread::sleep(REDRAW);
+            chosen = selected(&session.screen()).or(chosen);
+        }
+        session.step(step, MENU_DEADLINE)?;
+    }
     let report = session.expect_userspace(USERSPACE_DEADLINE)?;
     session.expect_power_off(USERSPACE_DEADLINE)?;
-    Ok(report)
+    Ok((chosen, report))
+}
+
+/// The number of the generation that is selected on the menu's screen.
+fn selected(screen: &[String]) -> Option<u32> {
+    let behind =
+        |row: &String| SELECTED.iter().find_map(|mark| row.strip_prefix(mark).map(str::to_owned));
+    let name = screen.iter().find_map(behind)?;
+    name.split(|letter: char| !letter.is_ascii_digit()).next()?.parse().ok()
 }
 
 /// The generation that all pieces of the boot come from.
@@ -141,4 +158,22 @@ fn booted_generation(system: &System, report: &Report) -> Result<u32> {
         ensure!(*of == number, "the {piece} is of generation {of:?}, the command line of {number}");
     }
     Ok(generation.number)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rows(screen: &str) -> Vec<String> {
+        screen.lines().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn the_selected_generation_is_read_from_the_list_and_from_the_editor() {
+        let list = rows("Firn  NixOS generations\n  42   2026-02-14\n> 41   2026-01-10\n");
+        assert_eq!(selected(&list), Some(41));
+        let editor = rows("Command line of generation 40 (rescue), for this boot\n\n<quiet\n");
+        assert_eq!(selected(&editor), Some(40));
+        assert_eq!(selected(&rows("Booting generation 42 in 5 4 3\n")), None);
+    }
 }
