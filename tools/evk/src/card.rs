@@ -7,14 +7,15 @@
 use std::{
     fs::{self, File, OpenOptions},
     hash::{DefaultHasher, Hash, Hasher},
-    io::{Read as _, Seek as _, SeekFrom, Write as _},
+    io::{Read, Seek as _, SeekFrom, Write as _},
+    ops::Range,
     path::{Path, PathBuf},
     time::{Duration, SystemTime},
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-use rustix::fs::FlockOperation;
+use rustix::fs::{FlockOperation, seek};
 
 use crate::{
     tool::{MCOPY, MKE2FS, MKFS_FAT, SFDISK},
@@ -291,32 +292,23 @@ fn partition_type(table: Table, file_system: FileSystem) -> &'static str {
     }
 }
 
+/// Makes the file system in a file of its own: not every tool copes with an offset into a card.
 fn format(card: &Path, partition: &Partition, extent: Extent) -> Result<()> {
     let staging = tempfile::tempdir()?;
     partition.tree.write_to(staging.path())?;
+    let folder = card.parent().context("a card without a folder")?;
+    let image = tempfile::NamedTempFile::new_in(folder)?;
+    image.as_file().set_len(extent.length)?;
     match partition.file_system {
-        FileSystem::Fat32 => format_fat(card, partition, extent, staging.path(), "32"),
-        FileSystem::Fat16 => format_fat(card, partition, extent, staging.path(), "16"),
-        FileSystem::Ext4 => format_ext4(card, partition, extent, staging.path()),
+        FileSystem::Fat32 => format_fat(image.path(), partition, staging.path(), "32")?,
+        FileSystem::Fat16 => format_fat(image.path(), partition, staging.path(), "16")?,
+        FileSystem::Ext4 => format_ext4(image.path(), partition, staging.path())?,
     }
+    copy_data(image.path(), card, extent.start)
 }
 
-fn format_fat(
-    card: &Path,
-    partition: &Partition,
-    extent: Extent,
-    staging: &Path,
-    bits: &str,
-) -> Result<()> {
-    MKFS_FAT
-        .call()
-        .args(["--invariant", "-F", bits, "-n", &partition.label])
-        .arg(format!("--offset={}", extent.start / SECTOR))
-        .arg(card)
-        .arg((extent.length / 1024).to_string())
-        .run()?;
-    let mut image = card.as_os_str().to_owned();
-    image.push(format!("@@{}", extent.start));
+fn format_fat(image: &Path, partition: &Partition, staging: &Path, bits: &str) -> Result<()> {
+    MKFS_FAT.call().args(["--invariant", "-F", bits, "-n", &partition.label]).arg(image).run()?;
     let mut entries: Vec<PathBuf> =
         fs::read_dir(staging)?.map(|entry| Ok(entry?.path())).collect::<Result<_>>()?;
     entries.sort();
@@ -325,7 +317,7 @@ fn format_fat(
             .call()
             .env("SOURCE_DATE_EPOCH", TIME)
             .args(["-s", "-Q", "-i"])
-            .arg(&image)
+            .arg(image)
             .args(entries)
             .arg("::/")
             .run()?;
@@ -349,7 +341,7 @@ dir_nlink,extra_isize,orphan_file
 }
 ";
 
-fn format_ext4(card: &Path, partition: &Partition, extent: Extent, staging: &Path) -> Result<()> {
+fn format_ext4(image: &Path, partition: &Partition, staging: &Path) -> Result<()> {
     let configuration = tempfile::NamedTempFile::new()?;
     fs::write(configuration.path(), MKE2FS_CONFIGURATION)?;
     MKE2FS
@@ -359,17 +351,42 @@ fn format_ext4(card: &Path, partition: &Partition, extent: Extent, staging: &Pat
         .args(["-q", "-F", "-t", "ext4", "-L", &partition.label])
         .args(["-U", "44444444-4444-4444-8888-888888888888"])
         .arg("-E")
-        .arg(format!(
-            "offset={},root_owner=0:0,hash_seed=44444444-4444-4444-8888-888888888888,\
+        .arg(
+            "root_owner=0:0,hash_seed=44444444-4444-4444-8888-888888888888,\
              lazy_itable_init=1,lazy_journal_init=1",
-            extent.start
-        ))
+        )
         .arg("-d")
         .arg(staging)
-        .arg(card)
-        .arg(format!("{}k", extent.length / 1024))
+        .arg(image)
         .run()?;
     Ok(())
+}
+
+/// Copies what is not a hole in `source` to `offset` in `target`.
+fn copy_data(source: &Path, target: &Path, offset: u64) -> Result<()> {
+    let mut from = File::open(source)?;
+    let mut to = OpenOptions::new().write(true).open(target)?;
+    for data in data_ranges(&from)? {
+        from.seek(SeekFrom::Start(data.start))?;
+        to.seek(SeekFrom::Start(offset + data.start))?;
+        std::io::copy(&mut Read::by_ref(&mut from).take(data.end - data.start), &mut to)?;
+    }
+    Ok(())
+}
+
+/// Where a file is not a hole: cards mostly are.
+fn data_ranges(file: &File) -> Result<Vec<Range<u64>>> {
+    let mut ranges = Vec::new();
+    let mut position = 0;
+    loop {
+        let start = match seek(file, rustix::fs::SeekFrom::Data(position)) {
+            Ok(start) => start,
+            Err(rustix::io::Errno::NXIO) => return Ok(ranges),
+            Err(error) => return Err(error.into()),
+        };
+        position = seek(file, rustix::fs::SeekFrom::Hole(start))?;
+        ranges.push(start..position);
+    }
 }
 
 impl Place {
@@ -444,14 +461,11 @@ impl CardImage {
         ensure!((16..=512).contains(&needle.len()), "a sector is known by 16 to 512 bytes");
         let mut file = File::open(&self.path)?;
         let mut sector = [0; SECTOR_SIZE];
-        let mut position = 0;
-        // Cards are mostly holes: only what was written is looked at.
-        while let Ok(data) = rustix::fs::seek(&file, rustix::fs::SeekFrom::Data(position)) {
-            let hole = rustix::fs::seek(&file, rustix::fs::SeekFrom::Hole(data))?;
-            position = data / SECTOR * SECTOR;
+        for data in data_ranges(&file)? {
+            let mut position = data.start / SECTOR * SECTOR;
             file.seek(SeekFrom::Start(position))?;
             let mut reader = std::io::BufReader::with_capacity(1 << 20, &file);
-            while position < hole {
+            while position < data.end {
                 reader.read_exact(&mut sector)?;
                 if sector.starts_with(needle) {
                     return Ok(position / SECTOR);
