@@ -31,5 +31,6 @@ pub mod memory;
 pub mod menu;
 pub mod mmio;
 pub mod nixos;
+pub mod rescue;
 pub mod soc;
 pub mod time;

@@ -421,7 +421,7 @@ mod menu_rules {
     }
 
     #[test]
-    fn a_broken_default_gives_way_to_the_newest_that_can_be_booted() {
+    fn a_broken_default_gives_way_to_the_next_older_that_can_be_booted() {
         let configuration = read(
             "DEFAULT nixos-9-default\nLABEL nixos-9-default\nAPPEND a\n\
              LABEL nixos-7-default\nLINUX k\nAPPEND b\nLABEL nixos-8-default\nLINUX k\nAPPEND c\n",

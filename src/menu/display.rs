@@ -25,9 +25,6 @@ const ANSWER_WAIT: Duration = Duration::from_millis(150);
 /// Generations that are listed in a log: at 115,200 baud a row takes 7 ms.
 const ROWS_OF_LOG: usize = 8;
 
-/// Width of plain lines.
-const LINE_WIDTH: usize = 79;
-
 /// Smallest terminal that gets a screen: rows and columns.
 const SMALLEST_SCREEN: (u16, u16) = (12, 60);
 
@@ -211,15 +208,15 @@ impl Lines {
         self.listed = true;
         let generations = state.generations;
         self.line(&state.title, out);
-        self.line(&text::header(generations, LINE_WIDTH), out);
+        self.line(&text::header(generations, text::LINE_WIDTH), out);
         let shown = generations.len().min(ROWS_OF_LOG);
         for index in 0..shown {
-            self.line(&text::row(generations, index, LINE_WIDTH), out);
+            self.line(&text::row(generations, index, text::LINE_WIDTH), out);
         }
         let default = state.default().filter(|&default| default >= shown);
         if let Some(default) = default {
             self.line("  ..", out);
-            self.line(&text::row(generations, default, LINE_WIDTH), out);
+            self.line(&text::row(generations, default, text::LINE_WIDTH), out);
         }
         let rest = generations.len() - shown - usize::from(default.is_some());
         if rest > 0 {
@@ -286,7 +283,7 @@ impl Lines {
         }
         if self.selected != Some(state.selected) {
             self.selected = Some(state.selected);
-            let row = text::row(state.generations, state.selected, LINE_WIDTH);
+            let row = text::row(state.generations, state.selected, text::LINE_WIDTH);
             self.line(&format!("> {}", row.get(2..).unwrap_or_default()), out);
         }
         if self.notice != state.notice {
@@ -317,13 +314,13 @@ impl Lines {
             self.open = true;
         }
         let view = self.editor.get_or_insert_default();
-        view.update(&line.window(LINE_WIDTH), out);
+        view.update(&line.window(text::LINE_WIDTH), out);
         true
     }
 
     fn line(&mut self, text: &str, out: &mut Vec<u8>) {
         self.end_line(out);
-        for line in text::wrapped(text, LINE_WIDTH) {
+        for line in text::wrapped(text, text::LINE_WIDTH) {
             out.extend_from_slice(line.as_bytes());
             out.extend_from_slice(b"\r\n");
         }

@@ -18,12 +18,12 @@ mod countdown;
 mod display;
 pub mod keys;
 pub mod line;
-mod noise;
+pub(crate) mod noise;
 pub mod screen;
 mod state;
 #[cfg(test)]
 mod tests;
-mod text;
+pub(crate) mod text;
 
 use alloc::{string::String, vec::Vec};
 use core::time::Duration;

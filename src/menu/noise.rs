@@ -9,10 +9,10 @@
 use core::time::Duration;
 
 /// Weight of a key that means nothing where it was pressed.
-pub(super) const UNBOUND: u32 = 1;
+pub(crate) const UNBOUND: u32 = 1;
 
 /// Weight of a byte that no terminal sends.
-pub(super) const GARBAGE: u32 = 2;
+pub(crate) const GARBAGE: u32 = 2;
 
 /// A person mistypes less than this many keys in a row.
 const BABBLING: u32 = 8;
@@ -26,7 +26,7 @@ const SINKS_BY_ONE: Duration = Duration::from_secs(5);
 
 /// How much of what arrives makes no sense.
 #[derive(Debug, Default)]
-pub(super) struct Noise {
+pub(crate) struct Noise {
     level: u32,
     sunk_at: Duration,
     babbling: bool,
@@ -34,14 +34,14 @@ pub(super) struct Noise {
 
 impl Noise {
     /// Takes note of something that makes no sense.
-    pub(super) fn add(&mut self, weight: u32, now: Duration) {
+    pub(crate) fn add(&mut self, weight: u32, now: Duration) {
         self.sink(now);
         self.level = (self.level + weight).min(MAX_LEVEL);
         self.babbling |= self.level >= BABBLING;
     }
 
     /// Whether what arrives is to be ignored.
-    pub(super) fn is_babbling(&mut self, now: Duration) -> bool {
+    pub(crate) fn is_babbling(&mut self, now: Duration) -> bool {
         self.sink(now);
         self.babbling
     }

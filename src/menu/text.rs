@@ -17,6 +17,9 @@ use crate::{
     nixos::{Broken, DeviceTreeFile, Generation},
 };
 
+/// Width of plain lines, on a terminal of 80.
+pub(crate) const LINE_WIDTH: usize = 79;
+
 /// Where the columns of the list begin, behind the selection's mark: name, date, NixOS, kernel,
 /// remark.
 const COLUMNS: [usize; 5] = [2, 20, 38, 62, 72];
@@ -25,17 +28,17 @@ const COLUMNS: [usize; 5] = [2, 20, 38, 62, 72];
 const INDENT: usize = 16;
 
 /// The character, or a question mark if it cannot be shown everywhere.
-pub(super) fn printable(character: char) -> char {
+pub(crate) fn printable(character: char) -> char {
     if matches!(character, ' '..='~') { character } else { '?' }
 }
 
 /// `text` as printable ASCII.
-pub(super) fn ascii(text: &str) -> String {
+pub(crate) fn ascii(text: &str) -> String {
     text.chars().map(printable).collect()
 }
 
 /// What a generation is called in a sentence.
-pub(super) fn name(generation: &Generation) -> String {
+pub(crate) fn name(generation: &Generation) -> String {
     match (generation.number, &generation.specialisation) {
         (Some(number), Some(name)) => format!("generation {number} ({})", ascii(name)),
         (Some(number), None) => format!("generation {number}"),
@@ -44,17 +47,17 @@ pub(super) fn name(generation: &Generation) -> String {
 }
 
 /// A reason as it is shown everywhere: `[E405] the entry names no kernel`.
-pub(super) fn reason(broken: &Broken) -> String {
+pub(crate) fn reason(broken: &Broken) -> String {
     format!("[{}] {}", broken.code(), ascii(&broken.reason))
 }
 
 /// Whether generations have numbers, or are called by their place in the list.
-pub(super) fn are_numbered(generations: &[Generation]) -> bool {
+pub(crate) fn are_numbered(generations: &[Generation]) -> bool {
     generations.iter().any(|generation| generation.number.is_some())
 }
 
 /// The names of the columns of [`row`].
-pub(super) fn header(generations: &[Generation], width: usize) -> String {
+pub(crate) fn header(generations: &[Generation], width: usize) -> String {
     let names = if are_numbered(generations) {
         ["Generation", "Built", "NixOS", "Kernel", ""]
     } else {
@@ -64,7 +67,7 @@ pub(super) fn header(generations: &[Generation], width: usize) -> String {
 }
 
 /// A generation in one row of at most `width` columns, the first two blank.
-pub(super) fn row(generations: &[Generation], index: usize, width: usize) -> String {
+pub(crate) fn row(generations: &[Generation], index: usize, width: usize) -> String {
     let Some(generation) = generations.get(index) else { return String::new() };
     let name = match (generation.number, &generation.specialisation) {
         (Some(number), Some(specialisation)) => format!("{number} {}", ascii(specialisation)),
@@ -105,7 +108,7 @@ fn in_columns(cells: &[String; 5], width: usize) -> String {
 }
 
 /// ASCII `text` in at most `width` columns.
-pub(super) fn shortened(text: &str, width: usize) -> String {
+pub(crate) fn shortened(text: &str, width: usize) -> String {
     if text.len() <= width {
         return text.to_owned();
     }
@@ -115,7 +118,7 @@ pub(super) fn shortened(text: &str, width: usize) -> String {
 }
 
 /// ASCII `text` in lines of at most `width` columns, broken at blanks where there are some.
-pub(super) fn wrapped(text: &str, width: usize) -> Vec<String> {
+pub(crate) fn wrapped(text: &str, width: usize) -> Vec<String> {
     let width = width.max(1);
     let mut lines = Vec::new();
     let mut rest = text;
@@ -136,7 +139,7 @@ pub(super) fn wrapped(text: &str, width: usize) -> Vec<String> {
 }
 
 /// All that is known of a generation, in lines of at most `width` columns.
-pub(super) fn details(generation: &Generation, width: usize) -> Vec<String> {
+pub(crate) fn details(generation: &Generation, width: usize) -> Vec<String> {
     let files = &generation.files;
     let mut table = Table { width, lines: Vec::new() };
     if let Some(broken) = &generation.broken {
@@ -186,17 +189,17 @@ impl Table {
 }
 
 /// The keys of the list, in one row.
-pub(super) const KEYS: &str =
+pub(crate) const KEYS: &str =
     "Enter boot  e edit  d details  r reset  p power off  c prompt  ? help";
 
 /// The keys of a page.
-pub(super) const PAGE_KEYS: &str = "Up, Down, PageUp, PageDown: scroll   Esc: back";
+pub(crate) const PAGE_KEYS: &str = "Up, Down, PageUp, PageDown: scroll   Esc: back";
 
 /// The keys of the command line's editor.
-pub(super) const EDITOR_KEYS: &str = "Enter: boot with this command line   Esc: back without it";
+pub(crate) const EDITOR_KEYS: &str = "Enter: boot with this command line   Esc: back without it";
 
 /// What every key does.
-pub(super) fn help(numbered: bool, width: usize) -> Vec<String> {
+pub(crate) fn help(numbered: bool, width: usize) -> Vec<String> {
     let digits = if numbered {
         "select a generation by its number"
     } else {

@@ -11,7 +11,7 @@
 //! * **Which one.** `ONTIMEOUT`, else the last `DEFAULT`, else the first `MENU DEFAULT`, else the
 //!   first entry. A label is compared exactly; NixOS's own hint to write `DEFAULT nixos-42` is
 //!   honoured by trying `<label>-default` next, SYSLINUX's `DEFAULT label options` by trying the
-//!   first word. A default that cannot be booted is replaced by the newest entry that can.
+//!   first word. A default that cannot be booted gives way as [`list::give_up`] says.
 //! * **Files.** Relative to the directory of `extlinux.conf`. `FDT` goes before `FDTDIR`, `FDT -`
 //!   means none. `KERNEL` counts where it is last, both
 //!   others where they are first. Initrds: all `INITRD` lines in order, split at commas; without any, `initrd=` of
@@ -395,14 +395,15 @@ impl<'a> Reader<'a> {
     }
 
     fn replace_broken_default(&mut self, generations: &mut [Generation]) {
-        let Some(broken) = generations.iter_mut().find(|g| g.default && g.broken.is_some()) else {
-            return;
-        };
-        broken.default = false;
-        let mut text = format!("the default, {}, cannot be booted", quote(&broken.name));
-        if let Some(next) = generations.iter_mut().find(|g| g.broken.is_none()) {
-            next.default = true;
-            text = format!("{text}; {} takes its place", quote(&next.name));
+        let broken = generations.iter().enumerate().find_map(|(index, generation)| {
+            let broken = generation.broken.clone().filter(|_| generation.default)?;
+            Some((index, broken))
+        });
+        let Some((index, broken)) = broken else { return };
+        let mut text =
+            format!("the default, {}, cannot be booted", quote(&generations[index].name));
+        if let Some(next) = list::give_up(generations, index, broken) {
+            text = format!("{text}; {} takes its place", quote(&generations[next].name));
         }
         self.warnings.list.push(Warning { code: Code::DefaultUnusable, line: None, text });
     }

@@ -5,7 +5,7 @@
 use alloc::{collections::BTreeSet, format, string::String, vec::Vec};
 use core::{cmp::Reverse, mem};
 
-use super::{Generation, Source};
+use super::{Broken, Generation, Source};
 
 /// Brings generations into the order of the menu: newest first, specialisations after their
 /// generation, entries that are not NixOS's last and in the order of their source.
@@ -26,6 +26,30 @@ pub fn arrange(found: Vec<Generation>) -> Vec<Generation> {
     });
     make_identities_unique(&mut listed);
     listed
+}
+
+/// Notes that a generation cannot be booted. If it was the default, another one becomes it; gives
+/// the default's index, if there is still one.
+///
+/// The next older generation is asked first, then the newer ones, specialisations last: they are
+/// made for something else than a normal boot.
+pub fn give_up(generations: &mut [Generation], index: usize, broken: Broken) -> Option<usize> {
+    let given_up = generations.get_mut(index)?;
+    given_up.broken = Some(broken);
+    if given_up.default {
+        given_up.default = false;
+        if let Some(next) = next_to(generations, index) {
+            generations[next].default = true;
+        }
+    }
+    generations.iter().position(|generation| generation.default)
+}
+
+fn next_to(generations: &[Generation], index: usize) -> Option<usize> {
+    let older_first = || (index..generations.len()).chain(0..index);
+    let bootable = |&other: &usize| generations[other].broken.is_none();
+    let plain = |&other: &usize| generations[other].specialisation.is_none();
+    older_first().filter(bootable).find(plain).or_else(|| older_first().find(bootable))
 }
 
 /// The identity of an entry that has no toplevel of its own: its source and its name there.
@@ -66,5 +90,52 @@ fn make_identities_unique(listed: &mut [Generation]) {
         if before.iter().any(|earlier| earlier.id == rest[0].id) {
             rest[0].id = foreign_id(rest[0].source, &rest[0].name);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{error::Code, nixos::extlinux};
+
+    /// 42 (the default), 42 rescue, 41.
+    fn generations() -> Vec<Generation> {
+        let text = include_bytes!("../../tests/fixtures/nixos/extlinux.fdt-name.conf");
+        extlinux::parse("/extlinux/extlinux.conf", text).expect("has entries").generations
+    }
+
+    fn broken() -> Broken {
+        Broken { code: Code::KernelTruncated, reason: "the kernel is truncated".into() }
+    }
+
+    #[test]
+    fn after_the_default_the_next_older_generation_is_tried_and_specialisations_last() {
+        let mut generations = generations();
+        assert_eq!(give_up(&mut generations, 0, broken()), Some(2));
+        assert_eq!(give_up(&mut generations, 2, broken()), Some(1));
+        assert_eq!(give_up(&mut generations, 1, broken()), None);
+    }
+
+    #[test]
+    fn after_an_older_default_the_newer_generations_are_tried() {
+        let mut generations = generations();
+        generations[0].default = false;
+        generations[2].default = true;
+        assert_eq!(give_up(&mut generations, 2, broken()), Some(0));
+    }
+
+    #[test]
+    fn a_choice_that_fails_leaves_the_default_alone() {
+        let mut generations = generations();
+        assert_eq!(give_up(&mut generations, 2, broken()), Some(0));
+        assert!(generations[2].broken.is_some());
+    }
+
+    #[test]
+    fn an_index_beyond_the_list_changes_nothing() {
+        let mut generations = generations();
+        let before = generations.clone();
+        assert_eq!(give_up(&mut generations, 9, broken()), None);
+        assert_eq!(generations, before);
     }
 }
