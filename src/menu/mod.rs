@@ -10,7 +10,7 @@
 //!   if silence follows it, and only the second time if there were stray bytes; [`noise`] recognises
 //!   what no person types; a stopped [`countdown`] starts again when the keys end, and boots the
 //!   default, never the selection.
-//! * The line editor ([`line`]) is the rescue prompt's, too.
+//! * The line editor ([`mod@line`]) is the rescue prompt's, too.
 
 #![forbid(unsafe_code)]
 

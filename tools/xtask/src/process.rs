@@ -1,7 +1,6 @@
 //! Running other programs: their output on demand, their complaints in the error, a deadline on
 //! each.
 
-use std::fmt::Write as _;
 use std::io::{BufRead as _, BufReader, Read};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
@@ -93,23 +92,22 @@ pub(crate) fn show_lines(
 
 /// A command as a user would type it.
 pub(crate) fn told(command: &Command) -> String {
-    let mut line = String::new();
-    for (name, value) in command.get_envs() {
-        if let Some(value) = value {
-            let _ = write!(line, "{}={} ", name.display(), value.display());
-        }
+    let variables = command.get_envs().filter_map(|(name, value)| {
+        Some(format!("{}={}", name.display(), quoted(&value?.to_string_lossy())))
+    });
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    let words = words.map(|word| quoted(&word.to_string_lossy()));
+    variables.chain(words).collect::<Vec<_>>().join(" ")
+}
+
+/// A word as a shell wants it.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_=+,./:@%".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
     }
-    let _ = write!(line, "{}", command.get_program().display());
-    for argument in command.get_args() {
-        let argument = argument.to_string_lossy();
-        let plain = !argument.is_empty() && !argument.contains([' ', '\'', '"', '$', '*', '\n']);
-        if plain {
-            let _ = write!(line, " {argument}");
-        } else {
-            let _ = write!(line, " '{}'", argument.replace('\'', r"'\''"));
-        }
-    }
-    line
 }
 
 fn spawn(command: &mut Command) -> Result<Child> {
@@ -214,7 +212,7 @@ mod tests {
     #[test]
     fn a_command_is_told_so_that_it_can_be_pasted() {
         let mut command = shell("echo 'a b'");
-        command.env("LANG", "C");
-        assert_eq!(told(&command), r"LANG=C sh -c 'echo '\''a b'\'''");
+        command.env("FLAGS", "-D warnings");
+        assert_eq!(told(&command), r"FLAGS='-D warnings' sh -c 'echo '\''a b'\'''");
     }
 }

@@ -93,9 +93,11 @@ fn steps(fast: bool) -> Vec<Step> {
         cargo.args(words.split_whitespace());
         cargo
     };
+    // What private items are documented for is to be linked to.
+    const FLAGS: &str = "-D warnings -A rustdoc::private-intra-doc-links";
     let documentation = |words: &str| {
         let mut cargo = cargo(words);
-        cargo.args(["--no-deps", "--document-private-items"]).env("RUSTDOCFLAGS", "-D warnings");
+        cargo.args(["--no-deps", "--document-private-items"]).env("RUSTDOCFLAGS", FLAGS);
         cargo
     };
     // The command firn-cli and the library are both called firn: their pages would collide.
@@ -123,7 +125,9 @@ fn steps(fast: bool) -> Vec<Step> {
         },
     ];
     if !fast {
-        let boots = cargo("test --package evk --tests --no-fail-fast -- --ignored");
+        // All packages, though evk's are meant: one of them alone would be built anew, with the
+        // features that it alone wants.
+        let boots = cargo("test --workspace --tests --no-fail-fast -- --ignored");
         steps.push(Step { name: "emulated boots", work: Work::Tests(boots) });
     }
     steps
