@@ -73,27 +73,9 @@ impl Catalogue {
         survey.finish(device)
     }
 
-    /// Index of what boots when nobody chooses: the default, unless that is known to be broken.
+    /// Index of what boots when nobody chooses. There is one as long as anything can be booted.
     pub fn default_entry(&self) -> Option<usize> {
-        let bootable = |generation: &Generation| generation.broken.is_none();
-        self.generations
-            .iter()
-            .position(|generation| generation.default && bootable(generation))
-            .or_else(|| self.generations.iter().position(bootable))
-    }
-
-    /// The entries in the order in which they are tried: `first`, the default, then the menu's
-    /// order. Those known to be broken come only if they are `first`.
-    pub fn attempts(&self, first: usize) -> Vec<usize> {
-        let mut order = vec![first];
-        let bootable = |index: &usize| self.generations[*index].broken.is_none();
-        let others = self.default_entry().into_iter().chain(0..self.generations.len());
-        for index in others.filter(bootable) {
-            if !order.contains(&index) {
-                order.push(index);
-            }
-        }
-        order
+        self.generations.iter().position(|generation| generation.default)
     }
 }
 
@@ -198,6 +180,11 @@ impl Survey {
                     self.volumes.len()
                 ),
             });
+        }
+        if !self.generations.iter().any(|generation| generation.default)
+            && let Some(bootable) = self.generations.iter_mut().find(|g| g.broken.is_none())
+        {
+            bootable.default = true;
         }
         Catalogue {
             volumes: self.volumes,

@@ -61,6 +61,9 @@ pub struct HandOver {
     pub initrd: Option<Region>,
 }
 
+/// Bytes of the command line that an arm64 kernel keeps (`COMMAND_LINE_SIZE` less the zero).
+const COMMAND_LINE_MAX: usize = 2047;
+
 /// What to load, and from where.
 pub struct Job<'a> {
     /// The generation.
@@ -96,6 +99,12 @@ pub fn load(
         version: env!("CARGO_PKG_VERSION"),
         generation: &generation.id,
     };
+    if chosen.command_line.len() > COMMAND_LINE_MAX {
+        log::warn!(
+            "the command line has {} bytes, of which the kernel reads {COMMAND_LINE_MAX}",
+            chosen.command_line.len()
+        );
+    }
     let device_tree = (tree.size() + chosen.room()) as u64;
     let request = Request { kernel: kernel.image, initrd: initrds.layout.size, device_tree };
     let plan = Plan::new(&map, &request)?;

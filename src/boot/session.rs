@@ -1,6 +1,7 @@
 //! From the first device to a kernel that is ready, or to the rescue prompt.
 
 use alloc::{
+    format,
     string::{String, ToString},
     vec::Vec,
 };
@@ -14,14 +15,15 @@ use crate::{
     block::{self, SharedDevice},
     error::Coded,
     menu::{self, Choice, Menu},
-    nixos::{Broken, Generation},
+    nixos::{Broken, Generation, Timeout, list},
+    rescue::{self, Command, Prompt},
 };
 
 /// The world as the boot policy sees it.
 pub trait Machine: LoadMemory {
-    /// The next device of the board that may hold something to boot, brought up; `None` after the
-    /// last.
-    fn next_device(&mut self) -> Option<Result<SharedDevice, block::Error>>;
+    /// Brings up the device that is searched as number `index`, anew if it was up already; `None`
+    /// beyond the last.
+    fn open_device(&mut self, index: usize) -> Option<Result<SharedDevice, block::Error>>;
     /// Time since a fixed moment.
     fn now(&self) -> Duration;
     /// The next byte that was typed, if there is one. Called in every wait: a place to service a
@@ -44,60 +46,85 @@ pub enum Outcome {
 
 /// How a device's turn ended.
 enum Turn {
+    /// With what is to be done.
     Done(Outcome),
     /// Nothing on it boots.
     NextDevice,
     /// Somebody wants the rescue prompt.
-    Rescue,
+    Prompt,
 }
 
 /// Boots: device after device, and on each one generation after the other. Ends in the rescue
 /// prompt if nothing can be loaded, never in a reset that nobody asked for.
 pub fn run(machine: &mut impl Machine, facts: &Facts<'_>) -> Outcome {
-    let mut seen = Vec::new();
-    while let Some(device) = machine.next_device() {
-        let device = match device {
-            Ok(device) => device,
-            Err(error) => {
-                log::warn!("[{}] {error}", error.code());
-                continue;
-            }
-        };
-        let mut catalogue = Catalogue::survey(&device);
-        let turn = boot_from(machine, facts, &mut catalogue);
-        seen.append(&mut catalogue.generations);
-        match turn {
-            Turn::Done(outcome) => return outcome,
-            Turn::NextDevice => {}
-            Turn::Rescue => break,
+    loop {
+        let mut seen = Vec::new();
+        let turn = try_all(machine, facts, &mut seen);
+        if let Turn::Done(outcome) = turn {
+            return outcome;
+        }
+        if let Some(outcome) = prompt(machine, &seen, matches!(turn, Turn::Prompt)) {
+            return outcome;
         }
     }
-    rescue(machine, &seen)
+}
+
+/// Device after device, until one's turn ends with more than "nothing boots".
+fn try_all(machine: &mut impl Machine, facts: &Facts<'_>, seen: &mut Vec<Generation>) -> Turn {
+    let mut index = 0;
+    while let Some(device) = machine.open_device(index) {
+        match try_device(machine, facts, device, seen) {
+            Turn::NextDevice => index += 1,
+            turn => return turn,
+        }
+    }
+    Turn::NextDevice
+}
+
+/// Boots from one device; what was found on it is added to `seen`.
+fn try_device(
+    machine: &mut impl Machine,
+    facts: &Facts<'_>,
+    device: Result<SharedDevice, block::Error>,
+    seen: &mut Vec<Generation>,
+) -> Turn {
+    let device = match device {
+        Ok(device) => device,
+        Err(error) => {
+            log::warn!("[{}] {error}", error.code());
+            return Turn::NextDevice;
+        }
+    };
+    let mut catalogue = Catalogue::survey(&device);
+    let turn = boot_from(machine, facts, &mut catalogue);
+    seen.append(&mut catalogue.generations);
+    turn
 }
 
 fn boot_from(machine: &mut impl Machine, facts: &Facts<'_>, catalogue: &mut Catalogue) -> Turn {
-    for problem in &catalogue.problems {
-        log::warn!("{problem}");
+    let nobody_looks = catalogue.settings.timeout == Timeout::Immediate;
+    if nobody_looks || catalogue.default_entry().is_none() {
+        catalogue.problems.iter().for_each(|problem| log::warn!("{problem}"));
     }
-    if catalogue.default_entry().is_none() {
-        return Turn::NextDevice;
+    let mut messages: Vec<String> = catalogue.problems.iter().map(Problem::to_string).collect();
+    while catalogue.default_entry().is_some() {
+        let choice = match choose(machine, catalogue, &messages) {
+            menu::Outcome::Boot(choice) => choice,
+            menu::Outcome::Reset => return Turn::Done(Outcome::Reset),
+            menu::Outcome::PowerOff => return Turn::Done(Outcome::PowerOff),
+            menu::Outcome::Rescue | menu::Outcome::Stay => return Turn::Prompt,
+        };
+        match load_chosen(machine, facts, catalogue, &choice) {
+            Ok(hand_over) => return Turn::Done(Outcome::Kernel(hand_over)),
+            Err(failures) => messages.extend(failures),
+        }
     }
-    let choice = match choose(machine, catalogue) {
-        menu::Outcome::Boot(choice) => choice,
-        menu::Outcome::Reset => return Turn::Done(Outcome::Reset),
-        menu::Outcome::PowerOff => return Turn::Done(Outcome::PowerOff),
-        menu::Outcome::Rescue | menu::Outcome::Stay => return Turn::Rescue,
-    };
-    match load_first(machine, facts, catalogue, &choice) {
-        Some(hand_over) => Turn::Done(Outcome::Kernel(hand_over)),
-        None => Turn::NextDevice,
-    }
+    Turn::NextDevice
 }
 
 /// Runs the menu until it has an outcome.
-fn choose(machine: &mut impl Machine, catalogue: &Catalogue) -> menu::Outcome {
-    let messages: Vec<String> = catalogue.problems.iter().map(Problem::to_string).collect();
-    let mut menu = Menu::new(&catalogue.generations, &catalogue.settings, &messages, machine.now());
+fn choose(machine: &mut impl Machine, catalogue: &Catalogue, messages: &[String]) -> menu::Outcome {
+    let mut menu = Menu::new(&catalogue.generations, &catalogue.settings, messages, machine.now());
     loop {
         while let Some(byte) = machine.read_byte() {
             let now = machine.now();
@@ -113,39 +140,55 @@ fn choose(machine: &mut impl Machine, catalogue: &Catalogue) -> menu::Outcome {
     }
 }
 
-/// Loads the chosen generation or, if that fails, the first of the others that can be loaded. An
-/// edited command line is for the chosen one only.
-fn load_first(
+/// Loads what was chosen. If that fails, a person gets the menu back, with what went wrong; without
+/// one, generation after generation is tried. An edited command line is for the chosen one only.
+fn load_chosen(
     machine: &mut impl Machine,
     facts: &Facts<'_>,
     catalogue: &mut Catalogue,
     choice: &Choice,
-) -> Option<HandOver> {
-    for index in catalogue.attempts(choice.index) {
+) -> Result<HandOver, Vec<String>> {
+    let mut failures = Vec::new();
+    let mut index = choice.index;
+    let mut command_line = choice.command_line.as_deref();
+    loop {
         let generation = &catalogue.generations[index];
-        log::info!("booting {}", generation.title);
-        let job = Job {
-            generation,
-            file_system: &mut *catalogue.volumes[catalogue.volume_of[index]].file_system,
-            command_line: choice.command_line.as_deref().filter(|_| index == choice.index),
-        };
-        let error = match load(job, facts, machine) {
-            Ok(hand_over) => return Some(hand_over),
+        let file_system = &mut *catalogue.volumes[catalogue.volume_of[index]].file_system;
+        let error = match load(Job { generation, file_system, command_line }, facts, machine) {
+            Ok(hand_over) => return Ok(hand_over),
             Err(error) => error,
         };
-        log::error!("[{}] {}: {error}", error.code(), generation.title);
+        let failure = format!("[{}] {}: {error}", error.code(), generation.title);
+        log::error!("{failure}");
+        failures.push(failure);
         let broken = Broken { code: error.code(), reason: error.to_string() };
-        catalogue.generations[index].broken = Some(broken);
+        match list::give_up(&mut catalogue.generations, index, broken) {
+            Some(next) if !choice.by_person => index = next,
+            _ => return Err(failures),
+        }
+        log::info!("trying {} instead", catalogue.generations[index].title);
+        command_line = None;
     }
-    None
 }
 
-fn rescue(machine: &mut impl Machine, seen: &[Generation]) -> Outcome {
-    machine.write(b"> ");
+/// Runs the rescue prompt until it has an outcome; `None` if all devices are to be searched again.
+/// `bootable`: whether the menu that was left had something to boot.
+fn prompt(machine: &mut impl Machine, seen: &[Generation], bootable: bool) -> Option<Outcome> {
+    let mut prompt = Prompt::new(bootable, machine.now());
     loop {
-        if machine.read_byte() == Some(b'r') {
-            return Outcome::Reset;
+        while let Some(byte) = machine.read_byte() {
+            let now = machine.now();
+            prompt.feed(byte, now);
         }
-        let _ = seen;
+        let command = prompt.tick(machine.now());
+        match command {
+            Some(Command::Entries) => prompt.print(&rescue::entries(seen)),
+            Some(Command::Menu) => return None,
+            Some(Command::Reset) => return Some(Outcome::Reset),
+            Some(Command::PowerOff) => return Some(Outcome::PowerOff),
+            None => {}
+        }
+        let bytes = prompt.draw();
+        machine.write(&bytes);
     }
 }

@@ -1,7 +1,7 @@
 //! The hardware as the boot policy sees it.
 
 use alloc::{boxed::Box, format, rc::Rc, string::String, vec::Vec};
-use core::{cell::RefCell, fmt::Write, mem, slice, time::Duration};
+use core::{cell::RefCell, fmt::Write, mem, time::Duration};
 
 use firn::{
     arch::{self, Machine, entry::EntryState, memory::Dram},
@@ -63,14 +63,14 @@ pub(crate) struct World {
     machine: Machine,
     dram: Dram,
     claimed: Vec<(Region, &'static mut [u8])>,
-    slots: slice::Iter<'static, CardSlot>,
+    /// In the board's order.
     opened: Vec<Rc<RefCell<Cache<Slot>>>>,
 }
 
 impl World {
     /// Nothing is opened or claimed yet.
     pub(crate) fn new(machine: Machine, dram: Dram) -> Self {
-        Self { machine, dram, claimed: Vec::new(), slots: BOARD.cards.iter(), opened: Vec::new() }
+        Self { machine, dram, claimed: Vec::new(), opened: Vec::new() }
     }
 
     /// Leaves everything quiet and enters the kernel.
@@ -112,15 +112,17 @@ impl World {
         self.machine.console.flush();
     }
 
-    fn open(&mut self, slot: &'static CardSlot) -> Result<SharedDevice, block::Error> {
+    /// The slot's driver; nothing on the card is touched.
+    fn driver(&mut self, index: usize, slot: &'static CardSlot) -> Rc<RefCell<Cache<Slot>>> {
+        if let Some(device) = self.opened.get(index) {
+            return device.clone();
+        }
         let Machine { bus, clock, dma, .. } = self.machine;
         let buffers = Box::leak(Box::new(Buffers::new()));
-        let mut card = usdhc::open(slot, bus, clock, dma, buffers);
-        let identified = card.identify();
-        let identified = identified.map_err(|error| card.locate(error, 0));
+        let card = usdhc::open(slot, bus, clock, dma, buffers);
         let device = Rc::new(RefCell::new(Cache::new(card)));
         self.opened.push(device.clone());
-        identified.map(|()| device as SharedDevice)
+        device
     }
 }
 
@@ -143,9 +145,15 @@ impl LoadMemory for World {
 }
 
 impl boot::Machine for World {
-    fn next_device(&mut self) -> Option<Result<SharedDevice, block::Error>> {
-        let slot = self.slots.next()?;
-        Some(self.open(slot))
+    fn open_device(&mut self, index: usize) -> Option<Result<SharedDevice, block::Error>> {
+        let device = self.driver(index, BOARD.cards.get(index)?);
+        let mut cache = device.borrow_mut();
+        cache.clear();
+        let card = cache.device_mut();
+        let identified = card.identify();
+        let identified = identified.map_err(|error| card.locate(error, 0));
+        drop(cache);
+        Some(identified.map(|()| device as SharedDevice))
     }
 
     fn now(&self) -> Duration {

@@ -1,0 +1,512 @@
+//! What boots from which card, and what a person at the line is told.
+
+#![forbid(unsafe_code)]
+#![allow(clippy::cast_possible_truncation, reason = "tests run on 64-bit hosts")]
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::VecDeque,
+    fmt::Write as _,
+    rc::Rc,
+    time::Duration,
+};
+
+use firn::{
+    block::{self, BLOCK_SIZE, BlockDevice, ErrorKind, SharedDevice},
+    board::BOARD,
+    boot::{self, Facts, HandOver, LoadMemory, Machine, Outcome, Unavailable},
+    devicetree::DeviceTree,
+    linux::{self, Dram, Mapping},
+    memory::Region,
+};
+use hadris_fat::FatOptions;
+use hadris_fs::{Content, Node, Tree};
+use hadris_storage::{BlockSize, MemDevice};
+
+const TREE: &[u8] = include_bytes!("fixtures/devicetree/board.dtb");
+const DRAM_START: u64 = 0x4000_0000;
+const DRAM_SIZE: u64 = 64 << 20;
+const LOADER: Region = Region::new(0x4020_0000, 2 << 20);
+
+// --- cards -------------------------------------------------------------------------------------
+
+/// A card in memory; blocks from `broken_from` on cannot be read.
+struct Card {
+    name: &'static str,
+    bytes: Vec<u8>,
+    broken_from: u64,
+}
+
+impl BlockDevice for Card {
+    fn name(&self) -> &str {
+        self.name
+    }
+
+    fn block_count(&self) -> u64 {
+        (self.bytes.len() / BLOCK_SIZE) as u64
+    }
+
+    fn read(&mut self, first_block: u64, destination: &mut [u8]) -> Result<(), block::Error> {
+        let start = first_block as usize * BLOCK_SIZE;
+        let end = start + destination.len();
+        let error = |kind| block::Error { kind, device: self.name.into(), block: first_block };
+        if end as u64 > self.broken_from.saturating_mul(BLOCK_SIZE as u64) {
+            return Err(error(ErrorKind::Transfer));
+        }
+        let bytes = self.bytes.get(start..end).ok_or_else(|| error(ErrorKind::OutOfRange))?;
+        destination.copy_from_slice(bytes);
+        Ok(())
+    }
+}
+
+/// A card that is one FAT file system with these files.
+fn card(name: &'static str, files: &[(&str, &[u8])]) -> Card {
+    let mut tree = Tree::new();
+    for (path, contents) in files {
+        tree.insert(path, Node::file(Content::bytes(*contents))).unwrap();
+    }
+    let block_size = BlockSize::new(512).unwrap();
+    let mut device = MemDevice::new(vec![0; 8 << 20], block_size);
+    hadris_fat::sync::write(&mut device, &tree, &FatOptions::new()).unwrap();
+    Card { name, bytes: device.into_inner(), broken_from: u64::MAX }
+}
+
+/// An arm64 kernel of `size` bytes whose body is `mark`.
+fn kernel(mark: u8, size: usize) -> Vec<u8> {
+    let mut image = vec![mark; size];
+    image[..64].fill(0);
+    image[8..16].copy_from_slice(&0_u64.to_le_bytes());
+    image[16..24].copy_from_slice(&(size as u64 + 0x1_0000).to_le_bytes());
+    image[24..32].copy_from_slice(&0b1010_u64.to_le_bytes());
+    image[56..60].copy_from_slice(b"ARM\x64");
+    image
+}
+
+/// An extlinux.conf of numbered generations, the first being the default.
+fn configuration(entries: &[(u32, &str)]) -> Vec<u8> {
+    let mut text = format!("DEFAULT nixos-{}-default\nTIMEOUT 10\nMENU TITLE x\n", entries[0].0);
+    for (number, lines) in entries {
+        let _ = write!(text, "LABEL nixos-{number}-default\n  MENU LABEL NixOS - Configuration ");
+        let _ = writeln!(text, "{number}-default (2026-01-01 00:00 - 25.11)\n{lines}");
+        let _ = writeln!(text, "  APPEND init=/nix/store/{number}-nixos-system/init quiet");
+    }
+    text.into_bytes()
+}
+
+const TWO_GENERATIONS: &[(u32, &str)] = &[
+    (42, "  LINUX ../nixos/k42\n  FDT ../nixos/board.dtb"),
+    (41, "  LINUX ../nixos/k41\n  FDT ../nixos/board.dtb"),
+];
+
+// --- the board ---------------------------------------------------------------------------------
+
+/// A board with these cards, and a person who types `keys` one after the other.
+struct TestBoard {
+    cards: Vec<Result<Rc<RefCell<Card>>, block::Error>>,
+    keys: VecDeque<u8>,
+    /// Typed once the rescue prompt is there.
+    prompt_keys: VecDeque<u8>,
+    next_key: Cell<Duration>,
+    clock: Cell<Duration>,
+    line: Vec<u8>,
+    dram: Vec<u8>,
+    claimed: Vec<Region>,
+}
+
+impl TestBoard {
+    fn new(cards: impl IntoIterator<Item = Card>) -> Self {
+        LOG.take();
+        Self {
+            cards: cards.into_iter().map(|card| Ok(Rc::new(RefCell::new(card)))).collect(),
+            keys: VecDeque::new(),
+            prompt_keys: VecDeque::new(),
+            next_key: Cell::new(Duration::from_millis(300)),
+            clock: Cell::default(),
+            line: Vec::new(),
+            dram: vec![0; DRAM_SIZE as usize],
+            claimed: Vec::new(),
+        }
+    }
+
+    fn typing(mut self, keys: &str) -> Self {
+        self.keys.extend(keys.bytes());
+        self
+    }
+
+    fn typing_at_the_prompt(mut self, keys: &str) -> Self {
+        self.prompt_keys.extend(keys.bytes());
+        self
+    }
+
+    fn run(&mut self) -> Outcome {
+        start_log();
+        let facts = facts(Some(TREE));
+        boot::run(self, &facts)
+    }
+
+    fn run_to_kernel(&mut self) -> HandOver {
+        match self.run() {
+            Outcome::Kernel(hand_over) => hand_over,
+            other => panic!("{other:?}; log:\n{}", log()),
+        }
+    }
+
+    fn memory(&self, region: Region) -> &[u8] {
+        let start = (region.start() - DRAM_START) as usize;
+        &self.dram[start..start + region.size() as usize]
+    }
+
+    fn command_line(&self, hand_over: &HandOver) -> String {
+        let tree = DeviceTree::validate(self.memory(hand_over.device_tree)).unwrap();
+        let chosen = tree.find("/chosen").unwrap();
+        chosen.property("bootargs").unwrap().as_str().unwrap().to_owned()
+    }
+
+    /// The byte that fills the loaded kernel.
+    fn kernel_mark(&self, hand_over: &HandOver) -> u8 {
+        self.memory(hand_over.kernel)[64]
+    }
+
+    fn line(&self) -> String {
+        String::from_utf8_lossy(&self.line).into_owned()
+    }
+}
+
+fn facts(firmware_tree: Option<&[u8]>) -> Facts<'static> {
+    Facts {
+        board: &BOARD,
+        dram: Dram {
+            banks: vec![Region::new(DRAM_START, DRAM_SIZE)],
+            source: linux::dram::Source::FirmwareTree,
+        },
+        taken: vec![(LOADER, "firn", Mapping::Normal)],
+        firmware_tree: firmware_tree.map(Into::into),
+    }
+}
+
+impl LoadMemory for TestBoard {
+    fn claim(&mut self, region: Region) -> Result<&mut [u8], Unavailable> {
+        assert!(Region::new(DRAM_START, DRAM_SIZE).contains(region), "{region} is not DRAM");
+        assert!(!LOADER.overlaps(region), "{region} is the loader's");
+        if self.claimed.iter().any(|claimed| claimed.overlaps(region)) {
+            return Err(Unavailable(region));
+        }
+        self.claimed.push(region);
+        let start = (region.start() - DRAM_START) as usize;
+        Ok(&mut self.dram[start..start + region.size() as usize])
+    }
+
+    fn release(&mut self) {
+        self.claimed.clear();
+    }
+}
+
+impl Machine for TestBoard {
+    fn open_device(&mut self, index: usize) -> Option<Result<SharedDevice, block::Error>> {
+        let card = self.cards.get(index)?.clone();
+        Some(card.map(|card| card as SharedDevice))
+    }
+
+    fn now(&self) -> Duration {
+        self.clock.set(self.clock.get() + Duration::from_millis(1));
+        assert!(
+            self.clock.get() < Duration::from_secs(3600),
+            "an hour without an outcome; log:\n{}",
+            log()
+        );
+        self.clock.get()
+    }
+
+    fn read_byte(&mut self) -> Option<u8> {
+        if self.now() < self.next_key.get() {
+            return None;
+        }
+        self.next_key.set(self.now() + Duration::from_millis(200));
+        let at_prompt = self.line().contains("Rescue prompt");
+        if at_prompt { self.prompt_keys.pop_front() } else { self.keys.pop_front() }
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        self.line.extend_from_slice(bytes);
+    }
+}
+
+thread_local! {
+    static LOG: RefCell<String> = const { RefCell::new(String::new()) };
+}
+
+/// Collects what this thread logs.
+struct ThreadLog;
+
+impl log::Log for ThreadLog {
+    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        LOG.with_borrow_mut(|log| {
+            let _ = writeln!(log, "{}", record.args());
+        });
+    }
+
+    fn flush(&self) {}
+}
+
+fn start_log() {
+    let _ = log::set_logger(&ThreadLog);
+    log::set_max_level(log::LevelFilter::Info);
+}
+
+fn log() -> String {
+    LOG.with_borrow(String::clone)
+}
+
+// --- what boots --------------------------------------------------------------------------------
+
+#[test]
+fn the_default_generation_boots_when_nobody_types() {
+    let (k42, k41) = (kernel(42, 0x2_0000), kernel(41, 0x2_0000));
+    let files: &[(&str, &[u8])] = &[
+        ("extlinux/extlinux.conf", &configuration(TWO_GENERATIONS)),
+        ("nixos/k42", &k42),
+        ("nixos/k41", &k41),
+        ("nixos/board.dtb", TREE),
+    ];
+    let mut board = TestBoard::new([card("SD", files)]);
+    let hand_over = board.run_to_kernel();
+    assert_eq!(board.memory(hand_over.kernel)[..k42.len()], k42);
+    assert_eq!(board.command_line(&hand_over), "init=/nix/store/42-nixos-system/init quiet");
+    assert!(hand_over.kernel.start().is_multiple_of(2 << 20));
+}
+
+#[test]
+fn a_person_boots_another_generation_with_an_edited_command_line() {
+    let files: &[(&str, &[u8])] = &[
+        ("extlinux/extlinux.conf", &configuration(TWO_GENERATIONS)),
+        ("nixos/k42", &kernel(42, 0x1000)),
+        ("nixos/k41", &kernel(41, 0x1000)),
+        ("nixos/board.dtb", TREE),
+    ];
+    let mut board = TestBoard::new([card("SD", files)]).typing("je single\r");
+    let hand_over = board.run_to_kernel();
+    assert_eq!(board.kernel_mark(&hand_over), 41);
+    assert_eq!(board.command_line(&hand_over), "init=/nix/store/41-nixos-system/init quiet single");
+}
+
+#[test]
+fn an_edited_command_line_is_not_used_for_the_generation_that_boots_instead() {
+    let files: &[(&str, &[u8])] = &[
+        ("extlinux/extlinux.conf", &configuration(TWO_GENERATIONS)),
+        ("nixos/k42", &kernel(42, 0x1000)),
+        ("nixos/board.dtb", TREE),
+    ];
+    let mut board = TestBoard::new([card("SD", files)]).typing("je single\r");
+    let hand_over = board.run_to_kernel();
+    assert_eq!(board.command_line(&hand_over), "init=/nix/store/42-nixos-system/init quiet");
+    assert!(log().contains("[E304] NixOS - Configuration 41"), "{}", log());
+}
+
+#[test]
+fn what_is_wrong_with_a_generation_is_said_and_the_next_one_boots() {
+    let good = kernel(41, 0x1000);
+    let initrd_missing = configuration(&[
+        (42, "  LINUX ../nixos/k42\n  FDT ../nixos/board.dtb\n  INITRD ../nixos/none"),
+        TWO_GENERATIONS[1],
+    ]);
+    let own_tree =
+        configuration(&[(42, "  LINUX ../nixos/k42\n  FDT ../nixos/own.dtb"), TWO_GENERATIONS[1]]);
+    let plain = configuration(TWO_GENERATIONS);
+    let empty: &[u8] = b"";
+    let huge = {
+        let mut image = kernel(42, 0x1000);
+        image[16..24].copy_from_slice(&(1_u64 << 30).to_le_bytes());
+        image
+    };
+    let mut broken_tree = TREE.to_vec();
+    broken_tree[0x40..].fill(0xff);
+    type Files<'a> = (&'a [u8], &'a [u8], &'a [u8]);
+    let cases: &[(&str, Files<'_>)] = &[
+        ("E501", (&plain, b"\x7fELF, surely not a kernel", TREE)),
+        ("E502", (&plain, empty, TREE)),
+        ("E504", (&plain, &huge, TREE)),
+        ("E304", (&initrd_missing, &good, TREE)),
+        ("E601", (&own_tree, &good, &broken_tree)),
+    ];
+    for (code, (configuration, bad_kernel, tree)) in cases {
+        let files: &[(&str, &[u8])] = &[
+            ("extlinux/extlinux.conf", configuration),
+            ("nixos/k42", bad_kernel),
+            ("nixos/k41", &good),
+            ("nixos/own.dtb", tree),
+            ("nixos/board.dtb", TREE),
+        ];
+        let mut board = TestBoard::new([card("SD", files)]);
+        let hand_over = board.run_to_kernel();
+        assert_eq!(board.kernel_mark(&hand_over), 41, "{code}");
+        assert!(log().contains(&format!("[{code}] NixOS - Configuration 42")), "{}", log());
+        assert!(log().contains("trying NixOS - Configuration 41"), "{}", log());
+    }
+}
+
+#[test]
+fn several_initrds_lie_behind_each_other_with_zeros_between() {
+    let configuration = configuration(&[(
+        42,
+        "  LINUX ../nixos/k42\n  FDT ../nixos/board.dtb\n  INITRD ../nixos/a\n  INITRD ../nixos/b",
+    )]);
+    let files: &[(&str, &[u8])] = &[
+        ("extlinux/extlinux.conf", &configuration),
+        ("nixos/k42", &kernel(42, 0x1000)),
+        ("nixos/board.dtb", TREE),
+        ("nixos/a", b"first"),
+        ("nixos/b", b"second!"),
+    ];
+    let mut board = TestBoard::new([card("SD", files)]);
+    board.dram.fill(0xee);
+    let hand_over = board.run_to_kernel();
+    let initrd = hand_over.initrd.unwrap();
+    assert_eq!(board.memory(initrd), b"first\0\0\0second!");
+    let tree = DeviceTree::validate(board.memory(hand_over.device_tree)).unwrap();
+    let chosen = tree.find("/chosen").unwrap();
+    let end = chosen.property("linux,initrd-end").unwrap().as_u64();
+    assert_eq!(end, Some(initrd.end()));
+}
+
+#[test]
+fn without_a_tree_of_its_own_a_generation_gets_the_loaders() {
+    let no_tree = configuration(&[(42, "  LINUX ../nixos/k42")]);
+    let other_boards = configuration(&[(42, "  LINUX ../nixos/k42\n  FDTDIR ../nixos/other-dtbs")]);
+    for configuration in [&no_tree, &other_boards] {
+        let files: &[(&str, &[u8])] = &[
+            ("extlinux/extlinux.conf", configuration),
+            ("nixos/k42", &kernel(42, 0x1000)),
+            ("nixos/other-dtbs/other.dtb", TREE),
+        ];
+        let mut board = TestBoard::new([card("SD", files)]);
+        let hand_over = board.run_to_kernel();
+        let tree = DeviceTree::validate(board.memory(hand_over.device_tree)).unwrap();
+        assert_eq!(tree.model(), Some("Firn test board"));
+
+        let mut board = TestBoard::new([card("SD", files)]).typing_at_the_prompt("reset\r");
+        start_log();
+        assert_eq!(boot::run(&mut board, &facts(None)), Outcome::Reset);
+        assert!(log().contains("[E602]"), "{}", log());
+    }
+}
+
+#[test]
+fn a_tree_directory_is_searched_for_the_board_with_and_without_the_vendors_folder() {
+    let configuration = configuration(&[(42, "  LINUX ../nixos/k42\n  FDTDIR ../nixos/dtbs")]);
+    for path in ["nixos/dtbs/freescale/imx8mp-evk.dtb", "nixos/dtbs/imx8mp-evk.dtb"] {
+        let files: &[(&str, &[u8])] = &[
+            ("extlinux/extlinux.conf", &configuration),
+            ("nixos/k42", &kernel(42, 0x1000)),
+            (path, TREE),
+        ];
+        let mut board = TestBoard::new([card("SD", files)]).typing_at_the_prompt("reset\r");
+        start_log();
+        let outcome = boot::run(&mut board, &facts(None));
+        assert!(matches!(outcome, Outcome::Kernel(_)), "{path}: {}", log());
+    }
+}
+
+#[test]
+fn the_memory_that_was_found_is_written_into_the_tree() {
+    let files: &[(&str, &[u8])] = &[
+        ("extlinux/extlinux.conf", &configuration(TWO_GENERATIONS)),
+        ("nixos/k42", &kernel(42, 0x1000)),
+        ("nixos/board.dtb", TREE),
+    ];
+    let mut board = TestBoard::new([card("SD", files)]);
+    let hand_over = board.run_to_kernel();
+    let tree = DeviceTree::validate(board.memory(hand_over.device_tree)).unwrap();
+    assert_eq!(
+        firn::devicetree::memory::banks(tree),
+        [Region::new(DRAM_START, DRAM_SIZE)],
+        "the tree on the card speaks of 6 GiB"
+    );
+}
+
+// --- device after device -------------------------------------------------------------------------
+
+#[test]
+fn the_next_device_is_tried_when_nothing_on_the_first_boots() {
+    let bad = card("SD", &[("extlinux/extlinux.conf", &configuration(TWO_GENERATIONS))]);
+    let good_files: &[(&str, &[u8])] = &[
+        ("boot/extlinux/extlinux.conf", &configuration(&TWO_GENERATIONS[1..])),
+        ("boot/nixos/k41", &kernel(41, 0x1000)),
+        ("boot/nixos/board.dtb", TREE),
+    ];
+    let mut board = TestBoard::new([bad, card("eMMC", good_files)]);
+    let hand_over = board.run_to_kernel();
+    assert_eq!(board.kernel_mark(&hand_over), 41);
+    assert!(log().contains("[E304] NixOS - Configuration 42"), "{}", log());
+    assert!(log().contains("[E304] NixOS - Configuration 41"), "{}", log());
+}
+
+#[test]
+fn a_missing_a_blank_and_an_unreadable_card_are_reported_and_passed_over() {
+    let good_files: &[(&str, &[u8])] = &[
+        ("extlinux/extlinux.conf", &configuration(&TWO_GENERATIONS[1..])),
+        ("nixos/k41", &kernel(41, 0x1000)),
+        ("nixos/board.dtb", TREE),
+    ];
+    let blank = Card { name: "blank", bytes: vec![0; 1 << 20], broken_from: u64::MAX };
+    let unreadable = Card { name: "dead", bytes: vec![0; 1 << 20], broken_from: 0 };
+    let mut board = TestBoard::new([blank, unreadable, card("good", good_files)]);
+    let missing = block::Error { kind: ErrorKind::NoCard, device: "slot".into(), block: 0 };
+    board.cards.insert(0, Err(missing));
+    let hand_over = board.run_to_kernel();
+    assert_eq!(board.kernel_mark(&hand_over), 41);
+    for message in ["[E101] slot", "[E404] blank", "[E103] dead"] {
+        assert!(log().contains(message), "{message} in:\n{}", log());
+    }
+}
+
+#[test]
+fn a_kernel_that_cannot_be_read_to_its_end_is_passed_over() {
+    let files: &[(&str, &[u8])] = &[
+        ("extlinux/extlinux.conf", &configuration(TWO_GENERATIONS)),
+        ("nixos/k41", &kernel(41, 0x1000)),
+        ("nixos/board.dtb", TREE),
+        ("nixos/k42", &kernel(42, 1 << 20)),
+    ];
+    let mut card = card("SD", files);
+    let kernel_at = card.bytes.windows(4).rposition(|bytes| bytes == [42; 4]).unwrap();
+    card.broken_from = (kernel_at / BLOCK_SIZE) as u64 - 8;
+    let mut board = TestBoard::new([card]);
+    let hand_over = board.run_to_kernel();
+    assert_eq!(board.kernel_mark(&hand_over), 41);
+    assert!(log().contains("[E103] NixOS - Configuration 42"), "{}", log());
+}
+
+// --- nothing boots -------------------------------------------------------------------------------
+
+#[test]
+fn with_nothing_to_boot_a_prompt_waits_and_resets_when_told_to() {
+    let mut board = TestBoard::new([]).typing_at_the_prompt("reset\r");
+    assert_eq!(board.run(), Outcome::Reset);
+    assert!(board.line().contains("> "), "{}", board.line());
+}
+
+#[test]
+fn the_prompt_lists_what_was_found_and_why_it_did_not_boot() {
+    let bad = card("SD", &[("extlinux/extlinux.conf", &configuration(TWO_GENERATIONS))]);
+    let mut board = TestBoard::new([bad]).typing_at_the_prompt("entries\rreset\r");
+    assert_eq!(board.run(), Outcome::Reset);
+    let line = board.line();
+    assert!(line.contains("42") && line.contains("E304"), "{line}");
+}
+
+#[test]
+fn an_empty_binary_or_huge_configuration_is_named() {
+    let huge = vec![b'#'; 1 << 20];
+    let cases: [(&str, &[u8]); 3] =
+        [("E401", b"# nothing here\n"), ("E402", &[0, 159, 146, 150, 1, 2, 3]), ("E403", &huge)];
+    for (code, contents) in cases {
+        let mut board = TestBoard::new([card("SD", &[("extlinux/extlinux.conf", contents)])])
+            .typing_at_the_prompt("reset\r");
+        assert_eq!(board.run(), Outcome::Reset);
+        assert!(log().contains(&format!("[{code}] SD")), "{code} in:\n{}", log());
+    }
+}
