@@ -7,6 +7,9 @@
 
 #![allow(unsafe_code, reason = "the room of volatile access")]
 
+#[cfg(target_os = "none")]
+use crate::arch::memory::DRAM_START;
+
 /// A 32-bit physical address space of registers. All of the SoC's registers are below 4 GiB.
 ///
 /// Methods take `&self`: a bus is shared by the drivers on it, and models use interior mutability.
@@ -48,13 +51,10 @@ pub struct Hardware(());
 
 #[cfg(target_os = "none")]
 impl Hardware {
-    /// The first address that is not a register's, on all of the i.MX 8M family: DRAM begins.
-    const END: u32 = 0x4000_0000;
-
     /// Access to all registers.
     ///
     /// # Safety
-    /// Translation must be off, or map addresses below [`Self::END`] to themselves as device memory
+    /// Translation must be off, or map addresses below [`DRAM_START`] to themselves as device memory
     /// or not at all. Devices that read or write memory on their own must only be told of memory
     /// that a [`Dma`](crate::dma::Dma) gave a bus address for.
     pub const unsafe fn new() -> Self {
@@ -62,7 +62,7 @@ impl Hardware {
     }
 
     fn check(address: u32) {
-        assert!(address < Self::END, "{address:#x} is no register");
+        assert!(u64::from(address) < DRAM_START, "{address:#x} is no register");
     }
 }
 

@@ -12,7 +12,7 @@ use super::heap;
 use super::layout;
 use super::memory::{self, Dram};
 use super::mmu::{self, Rights, TABLES, Table, Tables};
-use super::power::Power;
+use super::power::{self, Power};
 use super::ranges::start_and_length;
 use super::single_core::TakeOnce;
 use super::timer::GenericTimer;
@@ -20,6 +20,7 @@ use crate::board::BOARD;
 use crate::console::{self, Console};
 use crate::error::Code;
 use crate::memory::Region;
+use crate::soc::wdog::Watchdog;
 use crate::{dma, mmio};
 
 static POOL: TakeOnce<[Table; TABLES]> = TakeOnce::new([const { Table::EMPTY }; TABLES]);
@@ -59,7 +60,7 @@ impl Machine {
         let mut usable = memory::usable(banks, reserved).map_err(ClaimError::Memory)?;
         let image = layout::linked().image();
         usable.remove(&image).map_err(|_| ClaimError::Memory(memory::Error::TooManyRanges))?;
-        // The page of the device tree in x0 is mapped already.
+        // The pages of the device tree in x0 are mapped already, for data like these.
         let mut unmapped = usable.clone();
         for range in self.tables.mapped().iter() {
             unmapped
@@ -111,6 +112,8 @@ pub(super) extern "C" fn start(
     if level < 2 {
         refuse_level(level);
     }
+    let watchdog = Watchdog(BOARD.watchdog);
+    power::attend(bus, watchdog);
     let pending_error = exception::take_pending_error();
     let device_tree = find_device_tree(x0);
     let tables = map(device_tree.clone());
@@ -135,7 +138,7 @@ pub(super) extern "C" fn start(
         dma: dma::Hardware::new(),
         clock: GenericTimer,
         console,
-        power: Power::probe(entry.firmware_beneath(), BOARD.watchdog),
+        power: Power::probe(entry.firmware_beneath(), watchdog),
         tables,
         dram_claimed: false,
     };

@@ -11,6 +11,9 @@ use super::layout::PAGE;
 use super::ranges::{Ranges, start_and_length};
 use crate::memory::Region;
 
+/// Where DRAM begins on all of the i.MX 8M family; below are registers and on-chip memory.
+pub const DRAM_START: u64 = 0x4000_0000;
+
 /// Separate ranges that the books can hold.
 pub const RANGES: usize = 32;
 
@@ -37,14 +40,16 @@ impl fmt::Display for Error {
 
 impl core::error::Error for Error {}
 
-/// The banks without the reservations; what a page is part of is the reservation's.
+/// The banks without the reservations; what a page is part of is the reservation's. Whoever told of
+/// the banks does not make registers memory: what lies below [`DRAM_START`] is left out.
 pub fn usable(
     banks: impl IntoIterator<Item = Region>,
     reserved: impl IntoIterator<Item = Region>,
 ) -> Result<Ranges<RANGES>, Error> {
     let mut usable = Ranges::new();
     for bank in banks {
-        let start = bank.start().checked_next_multiple_of(PAGE).unwrap_or(bank.end());
+        let start = bank.start().max(DRAM_START);
+        let start = start.checked_next_multiple_of(PAGE).unwrap_or(bank.end());
         let end = bank.end() - bank.end() % PAGE;
         usable.insert(start..end.max(start)).map_err(|_| Error::TooManyRanges)?;
     }
@@ -189,8 +194,15 @@ mod tests {
     }
 
     #[test]
+    fn registers_are_no_memory_whoever_says_so() {
+        let usable = usable([Region::between(0, 0x4000_2000)], []).unwrap();
+        assert!(usable.iter().eq(core::iter::once(0x4000_0000..0x4000_2000)));
+        assert!(super::usable([Region::new(0x3000_0000, 0x100_0000)], []).unwrap().is_empty());
+    }
+
+    #[test]
     fn hostile_numbers_of_ranges_are_refused() {
-        let banks = (0..100u64).map(|n| Region::new(n * 0x10000, 0x1000));
+        let banks = (0..100u64).map(|n| Region::new(DRAM_START + n * 0x10000, 0x1000));
         assert_eq!(usable(banks, []), Err(Error::TooManyRanges));
     }
 }

@@ -22,7 +22,6 @@ pub mod exception;
 pub mod layout;
 pub mod memory;
 pub mod mmu;
-pub mod power;
 pub mod ranges;
 pub mod syndrome;
 pub mod timer;
@@ -37,6 +36,8 @@ pub mod heap;
 mod machine;
 #[cfg(target_os = "none")]
 mod panic;
+#[cfg(target_os = "none")]
+pub mod power;
 #[cfg(target_os = "none")]
 pub mod single_core;
 

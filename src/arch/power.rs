@@ -1,42 +1,25 @@
 //! Reset and power-off: through PSCI where firmware at EL3 answers, else by the watchdog.
 //!
-//! Sources: Arm PSCI (DEN 0022); watchdog registers: i.MX 8M Plus reference manual, WDOG.
+//! Source: Arm Power State Coordination Interface (DEN 0022).
 
-use crate::mmio::Bus;
+use core::cell::Cell;
+use core::time::Duration;
 
-/// Offset of the watchdog's control register, 16 bits wide.
-const WCR: u32 = 0;
-/// Watchdog enable.
-const WCR_WDE: u16 = 1 << 2;
-/// Clear asserts the SoC's reset at once; so does clear [`WCR_WDA`] with the board's, by its pin.
-const WCR_SRS: u16 = 1 << 4;
-/// See [`WCR_SRS`].
-const WCR_WDA: u16 = 1 << 5;
-
-/// Fires the watchdog at `base`: first its pin, which on boards that wire it makes the PMIC cycle
-/// the supplies, then the SoC's own reset. Three writes each, since the watchdog's clock is so slow
-/// that one can be lost.
-pub fn fire_watchdog(bus: &impl Bus, base: u32) {
-    for value in [WCR_WDE | WCR_SRS, WCR_WDE | WCR_WDA] {
-        for _ in 0..3 {
-            bus.write16(base + WCR, value);
-        }
-    }
-}
+use super::single_core::SingleCore;
+use crate::mmio::{Bus, Hardware};
+use crate::soc::wdog::{SERVICE_INTERVAL, Watchdog};
 
 /// What the board's firmware can do about power.
-#[cfg(target_os = "none")]
 #[derive(Clone, Copy, Debug)]
 pub struct Power {
     psci: Option<smccc::psci::Version>,
-    watchdog: u32,
+    watchdog: Watchdog,
 }
 
-#[cfg(target_os = "none")]
 impl Power {
     /// Asks the firmware for its version, unless it is known that there is none: an SMC would then
-    /// have nowhere to go. `watchdog`: base of the one to reset with.
-    pub fn probe(firmware_beneath: bool, watchdog: u32) -> Self {
+    /// have nowhere to go.
+    pub fn probe(firmware_beneath: bool, watchdog: Watchdog) -> Self {
         let psci = firmware_beneath.then(|| smccc::psci::version::<smccc::Smc>().ok()).flatten();
         Self { psci, watchdog }
     }
@@ -52,7 +35,7 @@ impl Power {
             // Returns only if the firmware refuses.
             let _ = smccc::psci::system_reset::<smccc::Smc>();
         }
-        fire_watchdog(bus, self.watchdog);
+        self.watchdog.fire(bus);
         super::stop()
     }
 
@@ -64,36 +47,30 @@ impl Power {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use core::cell::RefCell;
-    use std::vec::Vec;
+/// A watchdog that runs, and when it is to be served next.
+#[derive(Clone, Copy)]
+struct Attended {
+    bus: Hardware,
+    watchdog: Watchdog,
+    due: Duration,
+}
 
-    use super::*;
+static ATTENDED: SingleCore<Cell<Option<Attended>>> = SingleCore::new(Cell::new(None));
 
-    struct Recorder(RefCell<Vec<(u32, u16)>>);
-
-    impl Bus for Recorder {
-        fn read16(&self, _: u32) -> u16 {
-            0
-        }
-        fn write16(&self, address: u32, value: u16) {
-            self.0.borrow_mut().push((address, value));
-        }
-        fn read32(&self, _: u32) -> u32 {
-            panic!("the watchdog answers 16-bit accesses only")
-        }
-        fn write32(&self, _: u32, _: u32) {
-            panic!("the watchdog answers 16-bit accesses only")
-        }
+/// If `watchdog` runs, because a stage before or this one started it: from now on it is served with
+/// every look at the clock, which each wait and each load takes.
+pub fn attend(bus: Hardware, watchdog: Watchdog) {
+    if watchdog.is_running(&bus) {
+        watchdog.serve(&bus);
+        ATTENDED.set(Some(Attended { bus, watchdog, due: Duration::ZERO }));
     }
+}
 
-    #[test]
-    fn the_pin_is_asserted_before_the_socs_own_reset() {
-        let bus = Recorder(RefCell::default());
-        fire_watchdog(&bus, 0x3028_0000);
-        let written = bus.0.into_inner();
-        assert_eq!(written[0], (0x3028_0000, 0x14));
-        assert_eq!(written[5], (0x3028_0000, 0x24));
+/// Serves the watchdog if it is time.
+pub(super) fn tick(now: Duration) {
+    let Some(attended) = ATTENDED.get() else { return };
+    if now >= attended.due {
+        attended.watchdog.serve(&attended.bus);
+        ATTENDED.set(Some(Attended { due: now.saturating_add(SERVICE_INTERVAL), ..attended }));
     }
 }

@@ -14,7 +14,8 @@ pub fn duration(count: u64, frequency: u32) -> Duration {
     Duration::from_secs(count / frequency) + Duration::from_nanos(nanoseconds)
 }
 
-/// The generic timer's physical counter.
+/// The generic timer's physical counter. A look at it also serves a running watchdog
+/// ([`attend`](super::power::attend)).
 #[cfg(target_os = "none")]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct GenericTimer;
@@ -27,7 +28,9 @@ impl crate::time::Clock for GenericTimer {
         // The counter may otherwise be read ahead of the accesses that are being timed.
         barrier::isb(barrier::SY);
         let frequency = u32::try_from(CNTFRQ_EL0.get()).unwrap_or(0);
-        duration(CNTPCT_EL0.get(), frequency)
+        let now = duration(CNTPCT_EL0.get(), frequency);
+        super::power::tick(now);
+        now
     }
 }
 

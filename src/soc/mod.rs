@@ -4,3 +4,4 @@
 
 pub mod ccm;
 pub mod iomuxc;
+pub mod wdog;

@@ -11,12 +11,17 @@ mod faults {
     use core::arch::{asm, global_asm};
     use core::fmt::Write;
     use core::hint::black_box;
+    use core::{ptr, slice};
 
     use firn::arch::entry::EntryState;
     use firn::arch::heap::Heap;
     use firn::arch::memory::Dram;
-    use firn::arch::{self, Machine, layout};
+    use firn::arch::{self, Machine, layout, power};
+    use firn::board::BOARD;
     use firn::memory::Region;
+    use firn::mmio::Bus;
+    use firn::soc::wdog::Watchdog;
+    use firn::time::Clock;
 
     /// Where the board can have DRAM, but not with 2 GiB of it.
     const ABSENT_DRAM: u64 = 0x1_8000_0000;
@@ -35,11 +40,14 @@ mod faults {
         let mut console = machine.console;
         let _ = writeln!(console, "entered at {entry}");
         let _ = writeln!(console, "loaded at {:#x}", entry.loaded_at);
+        let _ = writeln!(console, "x0 to x3 {:x?}", entry.arguments);
+        let _ = writeln!(console, "time {:?}", machine.clock.now());
         let tree = entry.device_tree.as_deref().map_or(0, <[u8]>::len);
         let _ = writeln!(console, "device tree of {tree} bytes");
         loop {
             let _ = write!(console, "? ");
             let key = loop {
+                machine.clock.now();
                 if let Some(key) = console.read() {
                     break key;
                 }
@@ -76,6 +84,12 @@ mod faults {
                 let right = (try_read32(layout.text.start), try_read32(0));
                 let _ = writeln!(machine.console, "tried: {right:x?}");
             }
+            b'w' => start_watchdog(machine),
+            b'W' => {
+                start_watchdog(machine);
+                arch::stop()
+            }
+            b'j' => chain(machine),
             b'r' => machine.power.reset(&machine.bus),
             b'o' => machine.power.off(),
             _ => {}
@@ -95,6 +109,32 @@ mod faults {
     fn call(address: u64) {
         // SAFETY: none; the tables must stop it.
         unsafe { asm!("blr {}", in(reg) address, clobber_abi("C")) };
+    }
+
+    /// Starts the watchdog with a time of a second.
+    fn start_watchdog(machine: &Machine) {
+        let watchdog = Watchdog(BOARD.watchdog);
+        // Enabled; the two resets not asserted.
+        machine.bus.write16(BOARD.watchdog, 0x134);
+        power::attend(machine.bus, watchdog);
+    }
+
+    /// Enters a copy of this image as a kernel.
+    fn chain(machine: &mut Machine) {
+        let mut dram = machine.claim_dram([Region::new(0x4000_0000, 1 << 30)], []).expect("claim");
+        let kernel = dram.take(Region::new(0x5000_0000, 1 << 20)).expect("free");
+        let tree = dram.take(Region::new(0x5800_0000, 4096)).expect("free");
+        let layout = layout::linked();
+        let source: *const u8 = ptr::with_exposed_provenance(number(layout.text.start));
+        let length = number(layout.data.end - layout.text.start);
+        // SAFETY: the image's own bytes; nothing changes them meanwhile.
+        kernel[..length].copy_from_slice(unsafe { slice::from_raw_parts(source, length) });
+        tree[..8].copy_from_slice(&[0xd0, 0x0d, 0xfe, 0xed, 0, 0, 0, 40]);
+        arch::enter_kernel(kernel, tree, &[])
+    }
+
+    fn number(value: u64) -> usize {
+        usize::try_from(value).expect("64 bits")
     }
 
     /// What entry code does to look for a device tree.

@@ -3,7 +3,7 @@
 
 mod common;
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use common::{SOON, assets, guests, kernel_entry, target};
 use evk::{
@@ -135,7 +135,7 @@ fn a_failure_during_the_report_is_told_and_one_during_that_stops() {
     assert!(fault("1").contains("while reporting another"));
     let mut session = ready();
     session.send("2").unwrap();
-    assert!(session.expect("firn:", std::time::Duration::from_secs(1)).is_err());
+    assert!(session.expect("firn:", Duration::from_secs(1)).is_err());
 }
 
 #[test]
@@ -159,6 +159,27 @@ fn a_look_at_what_is_not_there_is_survived() {
 #[test]
 #[ignore = "emulated boot; cargo xtask test runs it"]
 fn claimed_memory_holds_what_is_written() {
-    let text = after("d", "0x0412f7000-0x080000000 holds what was written: true");
+    let text = after("d", "-0x080000000 holds what was written: true");
     assert!(text.contains("0x040000000-0x040200000 holds what was written: true"), "{text}");
+}
+
+#[test]
+#[ignore = "emulated boot; cargo xtask test runs it"]
+fn a_kernel_is_entered_with_its_device_tree_and_zeros() {
+    let text = after("j", "device tree of 40 bytes\n");
+    let second = text.rsplit_once("? j").unwrap().1;
+    assert!(second.contains("entered at EL2 with a device tree\n"), "{second}");
+    assert!(second.contains("loaded at 0x50000000\n"), "{second}");
+    assert!(second.contains("x0 to x3 [58000000, 0, 0, 0]\n"), "{second}");
+}
+
+#[test]
+#[ignore = "emulated boot; cargo xtask test runs it"]
+fn a_running_watchdog_is_served_while_somebody_waits_and_bites_what_hangs() {
+    let mut session = ready();
+    session.send("w").unwrap();
+    assert!(session.expect("entered at", Duration::from_secs(4)).is_err(), "it bit");
+    let mut session = ready();
+    session.send("W").unwrap();
+    session.expect("entered at", SOON).unwrap();
 }

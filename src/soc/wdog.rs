@@ -1,0 +1,110 @@
+//! The watchdog: resets the board when told to, or when nobody attends to it.
+//!
+//! Source: i.MX 8M Plus reference manual, "Watchdog Timer (WDOG)". Its registers are 16 bits wide
+//! and answer to no other width.
+
+#![forbid(unsafe_code)]
+
+use core::time::Duration;
+
+use crate::mmio::Bus;
+
+/// How often a running watchdog is served: half of the shortest time that it can be set to.
+pub const SERVICE_INTERVAL: Duration = Duration::from_millis(250);
+
+/// Control register.
+const WCR: u32 = 0;
+/// Watchdog enable; cannot be cleared.
+const WCR_WDE: u16 = 1 << 2;
+/// Clear asserts the SoC's reset at once.
+const WCR_SRS: u16 = 1 << 4;
+/// Clear asserts the watchdog's pin at once.
+const WCR_WDA: u16 = 1 << 5;
+/// Service register: these two, in this order, start the time anew.
+const WSR: u32 = 2;
+const SERVICE: [u16; 2] = [0x5555, 0xaaaa];
+
+/// One watchdog, by its base address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Watchdog(pub u32);
+
+impl Watchdog {
+    /// Whether a stage before started it.
+    pub fn is_running(self, bus: &impl Bus) -> bool {
+        bus.read16(self.0 + WCR) & WCR_WDE != 0
+    }
+
+    /// Starts its time anew.
+    pub fn serve(self, bus: &impl Bus) {
+        SERVICE.iter().for_each(|&value| bus.write16(self.0 + WSR, value));
+    }
+
+    /// Resets: first by the pin, which on boards that wire it makes the PMIC cycle the supplies, then
+    /// by the SoC's own reset. Three writes each, since the watchdog's clock is so slow that one can
+    /// be lost.
+    pub fn fire(self, bus: &impl Bus) {
+        for value in [WCR_WDE | WCR_SRS, WCR_WDE | WCR_WDA] {
+            for _ in 0..3 {
+                bus.write16(self.0 + WCR, value);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use core::cell::RefCell;
+    use std::vec::Vec;
+
+    use super::*;
+
+    const BASE: u32 = 0x3028_0000;
+
+    struct Recorder {
+        control: u16,
+        written: RefCell<Vec<(u32, u16)>>,
+    }
+
+    impl Recorder {
+        fn new(control: u16) -> Self {
+            Self { control, written: RefCell::default() }
+        }
+    }
+
+    impl Bus for Recorder {
+        fn read16(&self, address: u32) -> u16 {
+            assert_eq!(address, BASE);
+            self.control
+        }
+        fn write16(&self, address: u32, value: u16) {
+            self.written.borrow_mut().push((address - BASE, value));
+        }
+        fn read32(&self, _: u32) -> u32 {
+            panic!("the watchdog answers 16-bit accesses only")
+        }
+        fn write32(&self, _: u32, _: u32) {
+            panic!("the watchdog answers 16-bit accesses only")
+        }
+    }
+
+    #[test]
+    fn the_pin_is_asserted_before_the_socs_own_reset() {
+        let bus = Recorder::new(0);
+        Watchdog(BASE).fire(&bus);
+        let written = bus.written.into_inner();
+        assert_eq!((written[0], written[5]), ((WCR, 0x14), (WCR, 0x24)));
+    }
+
+    #[test]
+    fn service_is_the_two_words_in_their_order() {
+        let bus = Recorder::new(0);
+        Watchdog(BASE).serve(&bus);
+        assert_eq!(bus.written.into_inner(), [(2, 0x5555), (2, 0xaaaa)]);
+    }
+
+    #[test]
+    fn a_watchdog_that_u_boot_left_is_seen() {
+        assert!(Watchdog(BASE).is_running(&Recorder::new(0x773f)));
+        assert!(!Watchdog(BASE).is_running(&Recorder::new(0x0030)));
+    }
+}
