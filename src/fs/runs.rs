@@ -58,6 +58,12 @@ impl RunMap {
         Ok(())
     }
 
+    /// Where the byte at `offset` of the file is on the volume; `None` in a gap.
+    pub(super) fn position(&self, offset: u64) -> Option<u64> {
+        let run = self.0.get(self.0.partition_point(|run| run.end() <= offset))?;
+        run.position.checked_add(offset.checked_sub(run.offset)?)
+    }
+
     /// Whether the runs cover `size` bytes from the start without a gap.
     pub(super) fn covers(&self, size: u64) -> bool {
         let mut end = 0;

@@ -7,7 +7,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use super::{Image, content};
+use super::{Image, content, recognise_content};
 
 pub const MIB: usize = 1 << 20;
 
@@ -22,6 +22,15 @@ pub const ALL: &[(&str, Recipe)] = &[
     ("fat32", || fat(32)),
     ("fat32-large", fat_large),
     ("ext4", ext4),
+    ("ext4-large", ext4_large),
+    ("ext4-1k", ext4_1k),
+    ("ext4-plain", ext4_plain),
+    ("ext3", || ext23("ext3")),
+    ("ext2", || ext23("ext2")),
+    ("ext4-dirty", || dirty(&["-t", "ext4", "-O", &ext4_features()], "-c -v 3", 0)),
+    ("ext4-dirty-v2", || dirty(&["-t", "ext4", "-O", &ext4_features()], "-c -v 2", 0)),
+    ("ext4-dirty-wrapped", || dirty(&["-t", "ext4", "-O", &ext4_features()], "-c -v 3", -7)),
+    ("ext3-dirty", || dirty(&["-t", "ext3", "-O", "^resize_inode"], "", 0)),
 ];
 
 /// A directory that goes away with its value.
@@ -83,7 +92,9 @@ pub fn run(tool: &str, arguments: &[&str], input: &str) -> String {
     let output = child.wait_with_output().expect("an end");
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{tool} {arguments:?}: {errors}\n{text}");
+    // fsck gives 1 when it changed something, as it is asked to.
+    let is_good = output.status.success() || tool == "e2fsck" && output.status.code() == Some(1);
+    assert!(is_good, "{tool} {arguments:?}: {errors}\n{text}");
     text
 }
 
@@ -190,9 +201,11 @@ fn fat_large() -> Image {
 }
 
 /// What `mkfs.ext4` of e2fsprogs 1.47 enables; given here so that another version makes the same.
-const EXT4_FEATURES: &str = "has_journal,ext_attr,resize_inode,dir_index,orphan_file,filetype,\
-    extent,64bit,flex_bg,metadata_csum_seed,sparse_super,large_file,huge_file,dir_nlink,\
-    extra_isize,metadata_csum";
+pub fn ext4_features() -> String {
+    "none,has_journal,ext_attr,resize_inode,dir_index,orphan_file,filetype,extent,64bit,flex_bg,\
+     metadata_csum_seed,sparse_super,large_file,huge_file,dir_nlink,extra_isize,metadata_csum"
+        .into()
+}
 
 /// Files of the ext4 fixtures: path, seed, size.
 pub const EXT4_FILES: &[(&str, u32, usize)] = &[
@@ -254,7 +267,222 @@ fn ext4() -> Image {
     let scratch = Scratch::new("ext4");
     let image = scratch.blank_image("image", 16 * MIB);
     let tree = ext4_tree(&scratch);
-    let features = format!("none,{EXT4_FEATURES}");
-    mke2fs(&image, &tree, &["-t", "ext4", "-b", "4096", "-I", "256", "-O", &features]);
+    mke2fs(&image, &tree, &["-t", "ext4", "-b", "4096", "-I", "256", "-O", &ext4_features()]);
     Image::load(&image)
+}
+
+/// With a kernel.
+fn ext4_large() -> Image {
+    let scratch = Scratch::new("ext4-large");
+    let image = scratch.blank_image("image", 512 * MIB);
+    let (path, seed, size) = LARGE;
+    scratch.write(&format!("tree{path}"), &content(seed, size));
+    let features = ext4_features();
+    mke2fs(&image, &scratch.path("tree"), &["-t", "ext4", "-b", "4096", "-O", &features]);
+    Image::load(&image)
+}
+
+/// Names in the indexed directory of `ext4-1k`, all of one file. So many that its index has two
+/// levels.
+pub const MANY_NAMES: usize = 3500;
+
+/// A name in the directory `/many`.
+pub fn one_of_many(number: usize) -> String {
+    format!("/many/a-name-as-long-as-those-in-the-store-{number:04}")
+}
+
+/// Fills `/many` of a tree.
+fn add_many(scratch: &Scratch, count: usize) {
+    let first = format!("tree{}", one_of_many(0));
+    scratch.write(&first, b"one of many");
+    for number in 1..count {
+        let name = scratch.path(&format!("tree{}", one_of_many(number)));
+        fs::hard_link(scratch.path(&first), name).expect("a link");
+    }
+}
+
+/// A file of 1 KiB blocks, every other one of them a gap: path, seed, size.
+pub const PUNCHED: (&str, u32, usize) = ("/punched", 21, 4 * MIB);
+/// A file whose blocks from 1 to 9 were never written and from 10 to 19 were allocated, no more.
+pub const SPARSE: (&str, u32, usize) = ("/sparse", 22, 40 * 1024 + 100);
+
+/// Blocks of 1 KiB, and what takes them: deep extent trees, deep directory indices, gaps.
+fn ext4_1k() -> Image {
+    let scratch = Scratch::new("ext4-1k");
+    let image = scratch.blank_image("image", 16 * MIB);
+    let tree = ext4_tree(&scratch);
+    add_many(&scratch, MANY_NAMES);
+    let (path, seed, size) = PUNCHED;
+    scratch.write(&format!("tree{path}"), &content(seed, size));
+    let (path, seed, size) = SPARSE;
+    let mut sparse = content(seed, size);
+    sparse[1024..20 * 1024].fill(0);
+    scratch.write(&format!("tree{path}"), &sparse);
+    mke2fs(&image, &tree, &["-t", "ext4", "-b", "1024", "-O", &ext4_features()]);
+
+    let mut commands: Vec<_> =
+        (0..4096).step_by(2).map(|block| format!("punch /punched {block} {block}")).collect();
+    commands.push("fallocate /sparse 10 19".into());
+    debugfs(&image, &commands);
+    run("e2fsck", &["-fyD", text(&image)], "");
+    let allocated = block_of(&image, "/sparse", 10);
+    let mut image = Image::load(&image);
+    image.write(allocated * 1024, &[0xaa; 1024]);
+    image
+}
+
+/// Without checksums, so that damage is not found by those.
+fn ext4_plain() -> Image {
+    let scratch = Scratch::new("ext4-plain");
+    let image = scratch.blank_image("image", 8 * MIB);
+    let tree = ext4_tree(&scratch);
+    add_many(&scratch, 200);
+    let (path, seed, _) = PUNCHED;
+    scratch.write(&format!("tree{path}"), &content(seed, MIB));
+    let features = "none,dir_index,filetype,extent,flex_bg,sparse_super,large_file";
+    mke2fs(&image, &tree, &["-t", "ext4", "-b", "1024", "-O", features]);
+    let commands: Vec<_> =
+        (0..1024).step_by(3).map(|block| format!("punch /punched {block} {block}")).collect();
+    debugfs(&image, &commands);
+    run("e2fsck", &["-fyD", text(&image)], "");
+    Image::load(&image)
+}
+
+/// A file that needs three levels of the map of ext2: path, seed, size.
+pub const INDIRECT: (&str, u32, usize) = ("/indirect", 23, 70 * MIB);
+
+/// Maps of single blocks, blocks of 1 KiB so that the map is deep, and a file with a large gap.
+fn ext23(kind: &str) -> Image {
+    let scratch = Scratch::new(kind);
+    let image = scratch.blank_image("image", 128 * MIB);
+    let tree = ext4_tree(&scratch);
+    let (path, seed, size) = INDIRECT;
+    scratch.write(&format!("tree{path}"), &content(seed, size));
+    let (path, seed, size) = SPARSE;
+    let mut sparse = content(seed, size);
+    sparse[1024..20 * 1024].fill(0);
+    scratch.write(&format!("tree{path}"), &sparse);
+    let journal = if kind == "ext3" { ",has_journal" } else { "" };
+    let features = format!("none,dir_index,filetype,sparse_super{journal}");
+    mke2fs(&image, &tree, &["-t", kind, "-b", "1024", "-O", &features]);
+    Image::load(&image)
+}
+
+/// Files of the dirty file systems, of which only the journal knows: path, seed, size.
+pub const JOURNALED: &[(&str, u32, usize)] =
+    &[("/new/Image", 31, 200_000), ("/new/deeper/initrd", 32, 5000)];
+
+/// A file system as a power cut leaves it: files, directories and a link were made, their blocks
+/// written, all else is in the journal. Its transactions: (1) garbage, among others for a block of a
+/// file; (2) what is right; (3) a revocation of the file's block; (4) garbage without commit. With
+/// `rotation` the log begins so many blocks further on in its ring.
+fn dirty(arguments: &[&str], journal: &str, rotation: i32) -> Image {
+    let scratch = Scratch::new(&format!("dirty{rotation}{}", journal.len() + arguments.len()));
+    let before = scratch.blank_image("before", 16 * MIB);
+    let tree = ext4_tree(&scratch);
+    mke2fs(&before, &tree, &[&["-b", "4096"], arguments].concat());
+
+    let after = scratch.path("after");
+    fs::copy(&before, &after).expect("a copy");
+    let mut commands = vec!["mkdir /new".into(), "mkdir /new/deeper".into()];
+    for &(path, seed, size) in JOURNALED {
+        let host = format!("host-{seed}");
+        scratch.write(&host, &content(seed, size));
+        commands.push(format!("write {} {path}", text(&scratch.path(&host))));
+    }
+    commands.push("symlink /new/link deeper/initrd".into());
+    debugfs(&after, &commands);
+
+    let before_bytes = fs::read(&before).expect("an image");
+    let after_bytes = fs::read(&after).expect("an image");
+    let changed: Vec<u64> = (1..before_bytes.len() / 4096)
+        .filter(|number| {
+            let range = number * 4096..(number + 1) * 4096;
+            before_bytes[range.clone()] != after_bytes[range]
+        })
+        .map(|number| number as u64)
+        .collect();
+    let is_data = |&number: &u64| {
+        let at = number as usize * 4096;
+        recognise_content(after_bytes[at..at + 512].try_into().expect("a block")).is_some()
+    };
+    let (data, metadata): (Vec<u64>, Vec<u64>) = changed.into_iter().partition(is_data);
+    let mut written = before_bytes;
+    for &number in &data {
+        let range = number as usize * 4096..(number as usize + 1) * 4096;
+        written[range.clone()].copy_from_slice(&after_bytes[range]);
+    }
+    fs::write(&before, written).expect("an image");
+
+    let list = |numbers: &[u64]| numbers.iter().map(u64::to_string).collect::<Vec<_>>().join(",");
+    let contents = |name: &str, numbers: &[u64], garbage: Option<u8>| {
+        let bytes: Vec<u8> = numbers
+            .iter()
+            .flat_map(|&number| match garbage {
+                Some(byte) => vec![byte; 4096],
+                None => after_bytes[number as usize * 4096..][..4096].to_vec(),
+            })
+            .collect();
+        scratch.write(name, &bytes);
+        text(&scratch.path(name)).to_string()
+    };
+    // What only a transaction without commit writes.
+    let root = block_of(&before, "/", 0);
+    let wrong: Vec<u64> = metadata.iter().chain(&data[3..4]).copied().collect();
+    let commands = [
+        format!("jo {journal}"),
+        format!("jw -b {} {}", list(&wrong), contents("wrong", &wrong, Some(0xbb))),
+        format!("jw -b {} {}", list(&metadata), contents("right", &metadata, None)),
+        format!("jw -r {}", data[3]),
+        format!("jw -b {root} -c {}", contents("uncommitted", &[root], Some(0xcc))),
+        "jc".into(),
+    ];
+    debugfs(&before, &commands);
+    if rotation != 0 {
+        rotate_journal(&before, rotation);
+    }
+    Image::load(&before)
+}
+
+/// Moves the log of a journal with checksums in its ring.
+fn rotate_journal(image: &Path, by: i32) {
+    let blocks = run("debugfs", &["-R", "blocks <8>", text(image)], "");
+    let places: Vec<usize> =
+        blocks.split_whitespace().map(|number| number.parse().expect("a block")).collect();
+    let mut bytes = fs::read(image).expect("an image");
+    let start = places[0] * 4096;
+    let number = |bytes: &[u8], at: usize| {
+        u32::from_be_bytes(bytes[start + at..start + at + 4].try_into().expect("four bytes"))
+    };
+    let (end, first) = (number(&bytes, 0x10) as usize, number(&bytes, 0x14) as usize);
+    let distance = by.rem_euclid((end - first) as i32) as usize;
+    let mut ring: Vec<Vec<u8>> =
+        places[first..end].iter().map(|place| bytes[place * 4096..][..4096].to_vec()).collect();
+    ring.rotate_right(distance);
+    for (place, block) in places[first..end].iter().zip(ring) {
+        bytes[place * 4096..][..4096].copy_from_slice(&block);
+    }
+    let log_start = number(&bytes, 0x1c) as usize;
+    let moved = (log_start - first + distance) % (end - first) + first;
+    bytes[start + 0x1c..start + 0x20].copy_from_slice(&(moved as u32).to_be_bytes());
+    bytes[start + 0xfc..start + 0x100].fill(0);
+    let checksum = crc32c(&bytes[start..start + 1024]);
+    bytes[start + 0xfc..start + 0x100].copy_from_slice(&checksum.to_be_bytes());
+    fs::write(image, bytes).expect("an image");
+}
+
+/// CRC-32C as ext4 has it, without the last inversion.
+pub fn crc32c(bytes: &[u8]) -> u32 {
+    bytes.iter().fold(!0, |crc, &byte| {
+        (0..8).fold(crc ^ u32::from(byte), |crc: u32, _| {
+            (crc >> 1) ^ if crc & 1 == 1 { 0x82f6_3b78 } else { 0 }
+        })
+    })
+}
+
+/// What `debugfs` answers to a question: a block's number.
+fn block_of(image: &Path, file: &str, block: u32) -> u64 {
+    let answer = run("debugfs", &["-R", &format!("bmap {file} {block}"), text(image)], "");
+    let number = answer.split_whitespace().next().unwrap_or_default();
+    number.parse().unwrap_or_else(|_| panic!("{file}: {answer:?}"))
 }
