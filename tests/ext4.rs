@@ -1,8 +1,13 @@
 //! ext2, ext3 and ext4 file systems made by mke2fs and debugfs.
 
+#![allow(clippy::cast_possible_truncation, reason = "numbers are cut on purpose")]
+
 mod disk;
 
-use std::rc::Rc;
+use std::{
+    rc::Rc,
+    time::{Duration, Instant},
+};
 
 use disk::{Counters, Disk, Image, content, recipes};
 use firn::{
@@ -174,6 +179,12 @@ fn a_file_of_70_mb_is_read_through_the_block_map_of_ext2() {
 }
 
 #[test]
+fn whole_branches_missing_from_the_block_map_of_ext2_are_zero() {
+    let mut fs = mount_fixture("ext2");
+    assert!(read(&mut *fs, recipes::GAP.0).expect("a file") == recipes::gap_content());
+}
+
+#[test]
 fn a_part_of_a_file_is_read_from_any_offset() {
     let mut fs = mount_fixture("ext4-1k");
     let (path, seed, size) = recipes::SPARSE;
@@ -290,6 +301,164 @@ fn an_image_that_was_cut_short_is_named_so() {
     );
 }
 
+/// The bytes of inode `number` of a file system of one group with descriptors of `descriptor` bytes.
+fn inode_at(image: &Image, number: u64) -> u64 {
+    let superblock = image.read(1024, 1024);
+    let number_at = |at: usize| {
+        u64::from(u32::from_le_bytes(superblock[at..at + 4].try_into().expect("four bytes")))
+    };
+    let block_size = 1024 << number_at(0x18);
+    let inode_size = number_at(0x58) & 0xffff;
+    let table = image.read(block_size * (1024 / block_size + 1) + 8, 4);
+    let table = u64::from(u32::from_le_bytes(table.try_into().expect("four bytes")));
+    table * block_size + (number - 1) * inode_size
+}
+
+#[test]
+fn a_damaged_inode_of_a_file_is_found_by_its_checksum() {
+    let mut found = 0;
+    // The tree's files have the first inodes that are not reserved.
+    for number in 12..40 {
+        let mut image = Image::fixture("ext4");
+        let at = inode_at(&image, number);
+        let is_file = image.read(at + 1, 1)[0] & 0xf0 == 0x80;
+        if !is_file {
+            continue;
+        }
+        // One bit of where the contents are.
+        let byte = image.read(at + 0x28 + 20, 1)[0];
+        image.write(at + 0x28 + 20, &[byte ^ 1]);
+        let mut fs = mount_image(image).expect("a file system");
+        let errors: Vec<_> = recipes::EXT4_FILES
+            .iter()
+            .filter_map(|&(path, _, _)| read(&mut *fs, path).err())
+            .collect();
+        let text = format!("the file system is damaged: inode {number}: wrong checksum");
+        assert!(errors.iter().all(|error| error.to_string().ends_with(&text)), "{errors:?}");
+        found += errors.len();
+    }
+    assert_eq!(found, recipes::EXT4_FILES.len());
+}
+
+#[test]
+fn a_damaged_extent_node_is_found_by_its_checksum() {
+    let image = Image::fixture("ext4-1k");
+    let nodes: Vec<u64> = image
+        .literal_blocks()
+        .into_iter()
+        .map(|block| block * 512)
+        .filter(|&at| image.read(at, 2) == [0x0a, 0xf3])
+        .collect();
+    assert!(nodes.len() > 20, "a deep tree");
+    let mut damaged = image.clone();
+    damaged.write(nodes[7] + 12 + 8, &[0x55]);
+    let mut fs = mount_image(damaged).expect("a file system");
+    let error = read(&mut *fs, recipes::PUNCHED.0).expect_err("a damaged node");
+    assert!(error.to_string().ends_with("wrong checksum of an extent node"), "{error}");
+}
+
+#[test]
+fn a_directory_index_with_more_entries_than_room_is_an_error() {
+    let mut image = Image::fixture("ext4-1k");
+    // An index begins with the entries of the directory and its parent and a fixed header.
+    let root = image
+        .literal_blocks()
+        .into_iter()
+        .map(|block| block * 512)
+        .find(|&at| image.read(at + 0x18, 6)[..4] == [0; 4] && image.read(at + 0x1d, 1) == [8])
+        .expect("an index");
+    image.write(root + 0x22, &[0xff, 0xff]);
+    let mut fs = mount_image(image).expect("a file system");
+    let kind = error_of(fs.open(&recipes::one_of_many(5)));
+    assert!(matches!(kind, ErrorKind::Corrupt(_)), "{kind:?}");
+}
+
+/// An extent node whose entries all point to the same block.
+fn node(depth: u16, count: u16, target: u32) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for number in [0xf30a, count, count, depth, 0, 0] {
+        bytes.extend(number.to_le_bytes());
+    }
+    for _ in 0..count {
+        // Of a leaf, this is an extent of no blocks.
+        bytes.extend(0_u32.to_le_bytes());
+        bytes.extend(if depth == 0 { 0 } else { target }.to_le_bytes());
+        bytes.extend(0_u32.to_le_bytes());
+    }
+    bytes
+}
+
+#[test]
+fn maps_that_would_keep_a_reader_busy_for_days_are_refused_at_once() {
+    let mut image = Image::fixture("ext4-plain");
+    let free = 8000;
+    for depth in 0..5 {
+        let block = u64::from(free + depth);
+        let below = if depth == 0 { 0 } else { free + depth - 1 };
+        image.write(block * 1024, &node(depth as u16, 84, below));
+    }
+    let root = inode_at(&image, 2);
+    image.write(root + 0x28, &node(5, 4, free + 4));
+    let start = Instant::now();
+    let result = mount_image(image).and_then(|mut fs| {
+        let _ = fs.read_dir("/")?;
+        fs.metadata("/boot")
+    });
+    assert!(matches!(error_of(result), ErrorKind::Corrupt(_)));
+    assert!(start.elapsed() < Duration::from_secs(10));
+}
+
+#[test]
+fn sizes_that_no_link_or_directory_has_are_refused_before_memory_is_taken() {
+    let original = Image::fixture("ext4-plain");
+    // As large as the number of its blocks allows.
+    let size = 1_u64 << 41;
+    let mut refused = 0;
+    for number in 2..60 {
+        let at = inode_at(&original, number);
+        let file_type = original.read(at + 1, 1)[0] & 0xf0;
+        if !matches!(file_type, 0x40 | 0xa0) {
+            continue;
+        }
+        let mut image = original.clone();
+        image.write(at + 4, &(size as u32).to_le_bytes());
+        image.write(at + 0x6c, &((size >> 32) as u32).to_le_bytes());
+        let paths = recipes::EXT4_FILES.iter().map(|&(path, _, _)| path);
+        let links = recipes::EXT4_LINKS.iter().map(|&(path, _)| path);
+        for path in paths.chain(links) {
+            let result = mount_image(image.clone()).and_then(|mut fs| read(&mut *fs, path));
+            let is_refused = |kind: &ErrorKind| matches!(kind, ErrorKind::Corrupt(text) if text.ends_with(&format!("{size} bytes")));
+            refused += usize::from(result.is_err_and(|error| is_refused(&error.kind)));
+        }
+    }
+    assert!(refused > 20, "{refused}");
+}
+
+#[test]
+fn a_superblock_that_asks_for_too_much_is_refused() {
+    for (at, value, part) in [
+        (0x18, 7_u32, "2^(10+7)"),
+        (0x18, u32::MAX, "blocks of"),
+        (0x20, 1, "in groups of 1"),
+        (0x20, 0, "in groups of 0"),
+        (0x28, 0, "groups without inodes"),
+        (0x58, 100, "inodes of 100 bytes"),
+        (0x58, 0x8000, "inodes of 32768 bytes"),
+        (0x4, u32::MAX, "4294967295 blocks"),
+    ] {
+        let mut image = Image::fixture("ext4-plain");
+        // Large enough for the number of groups to matter.
+        image.block_count = 1 << 23;
+        if at == 0x20 {
+            image.write(1024 + 0x4, &(1_u32 << 22).to_le_bytes());
+        }
+        image.write(1024 + at, &value.to_le_bytes());
+        let error = mount_image(image).err().expect("a hostile superblock");
+        assert_eq!(error.code(), Code::FileSystemCorrupt);
+        assert!(error.to_string().contains(part), "{error}");
+    }
+}
+
 /// Reads all of a large file and gives what that cost, mounting included.
 fn cost_of_kernel(fixture: &str) -> Counters {
     let disk = Disk::new(Image::fixture(fixture));
@@ -310,15 +479,21 @@ fn a_kernel_of_60_mb_costs_few_commands_and_few_bytes_more_than_it_has() {
 }
 
 #[test]
-fn a_bad_block_in_a_file_names_device_and_block_and_spares_other_files() {
+fn a_bad_block_in_a_file_names_device_and_block_and_spares_the_rest() {
     let image = Rc::new(Image::fixture("ext4-large"));
-    let mut fs = {
-        let disk = Disk::new(Rc::clone(&image)).with_bad_block(200_000, BlockErrorKind::Transfer);
-        mount(Volume::whole(disk.cached())).expect("a file system")
-    };
-    let result = read(&mut *fs, recipes::LARGE.0);
-    if let Err(error) = result {
-        assert_eq!(error.code(), Code::CardTransfer);
-        assert!(error.to_string().starts_with("/Image: test card, block 200000"), "{error}");
-    }
+    // A block that the file has: the last of its first megabyte.
+    let (path, seed, _) = recipes::LARGE;
+    let bad = image.find(&content(seed, 1 << 20)[(1 << 20) - 512..]);
+    let disk = Disk::new(Rc::clone(&image)).with_bad_block(bad, BlockErrorKind::Transfer);
+    let mut fs = mount(Volume::whole(disk.cached())).expect("a file system");
+    let error = read(&mut *fs, path).expect_err("a bad block");
+    assert_eq!(error.code(), Code::CardTransfer);
+    let text = format!("/Image: test card, block {bad}: data from the card arrived damaged");
+    assert_eq!(error.to_string(), text);
+
+    let mut file = fs.open(path).expect("a file");
+    let mut before = vec![0; (1 << 20) - 512];
+    file.read_at(0, &mut before).expect("what is before the bad block");
+    assert!(before == content(seed, before.len()));
+    file.read_at(1 << 20, &mut before).expect("what is behind the bad block");
 }

@@ -164,25 +164,21 @@ fn directory(driver: &mut Mounted<'_>, components: &[&str]) -> DriverResult<Dir>
     Ok(directory)
 }
 
-/// All pieces of `file`. `hadris-fat` walks the whole chain at each call, so the room for them
-/// grows in large steps.
+/// All pieces of `file`. `hadris-fat` walks the whole chain at each call, so after a try with room
+/// for what most files need comes one with room for all that are accepted.
 fn extents(
     driver: &mut Mounted<'_>,
     file: &hadris_fat::embedded::File<'_>,
 ) -> DriverResult<Vec<Extent>> {
-    let mut room = 32;
-    loop {
+    for room in [64, MAX_RUNS + 1] {
         let mut extents = vec![Extent::new(0, 0); room];
         let count = driver.extents(file, 0, &mut extents)?;
         if count < room {
             extents.truncate(count);
             return Ok(extents);
         }
-        if room > MAX_RUNS {
-            return Err(HadrisError::new(HadrisKind::LimitExceeded, "a file in too many pieces"));
-        }
-        room *= 16;
     }
+    Err(HadrisError::new(HadrisKind::LimitExceeded, "a file in too many pieces"))
 }
 
 fn map_of(extents: &[Extent]) -> DriverResult<RunMap> {

@@ -68,11 +68,18 @@ impl Signature {
 
 /// Mounts what `volume` holds, read-only.
 pub fn mount(volume: Volume) -> Result<Box<dyn FileSystem>, Error> {
-    if let Some(fat) = Fat::mount(&volume)? {
-        return Ok(Box::new(fat));
-    }
+    let damaged_fat = match Fat::mount(&volume) {
+        Ok(Some(fat)) => return Ok(Box::new(fat)),
+        Err(error @ Error { kind: ErrorKind::Device(_), .. }) => return Err(error),
+        Err(error) => Some(error),
+        Ok(None) => None,
+    };
+    // The first sector of a boot loader in front of ext4 may look like a damaged FAT.
     if EXT_MAGIC.matches(&volume).map_err(device_error)? {
         return Ok(Box::new(Ext4::mount(volume)?));
+    }
+    if let Some(error) = damaged_fat {
+        return Err(error);
     }
     let kind = ErrorKind::Unknown(describe(&volume).map_err(device_error)?);
     Err(Error { kind, path: String::new() })

@@ -24,27 +24,21 @@ pub type Block = [u8; BLOCK_SIZE];
 
 const CONTENT_MAGIC: &[u8; 4] = b"firn";
 
-/// Block `number` of the test file `seed`.
+/// Block `number` of the test file `seed`: no two are alike, and all are quickly made.
 fn content_block(seed: u32, number: u64) -> Block {
-    let mut block = [0; BLOCK_SIZE];
+    let mut block = [seed as u8 ^ number as u8; BLOCK_SIZE];
     block[..4].copy_from_slice(CONTENT_MAGIC);
     block[4..8].copy_from_slice(&seed.to_le_bytes());
     block[8..16].copy_from_slice(&number.to_le_bytes());
-    let mut state = u64::from(seed) << 40 ^ number ^ 0x9e37_79b9_7f4a_7c15;
-    for word in block[16..].chunks_exact_mut(8) {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        word.copy_from_slice(&state.to_le_bytes());
-    }
     block
 }
 
 /// What the test file `seed` of `size` bytes holds.
 pub fn content(seed: u32, size: usize) -> Vec<u8> {
-    let mut bytes: Vec<u8> = (0..size.div_ceil(BLOCK_SIZE) as u64)
-        .flat_map(|number| content_block(seed, number))
-        .collect();
+    let mut bytes = vec![0; size.next_multiple_of(BLOCK_SIZE)];
+    for (number, block) in (0..).zip(bytes.chunks_exact_mut(BLOCK_SIZE)) {
+        block.copy_from_slice(&content_block(seed, number));
+    }
     bytes.truncate(size);
     bytes
 }
@@ -89,6 +83,18 @@ impl Image {
             }
         }
         image
+    }
+
+    /// Writes a raw image file, sparse.
+    pub fn save(&self, path: &Path) {
+        use std::os::unix::fs::FileExt;
+        let file = std::fs::File::create(path).expect("an image file");
+        file.set_len(self.block_count * BLOCK_SIZE as u64).expect("room");
+        let content = self.content.iter().flat_map(|run| run.start..run.start + run.count);
+        for number in self.literal.keys().copied().chain(content) {
+            let at = number * BLOCK_SIZE as u64;
+            file.write_all_at(&self.block(number), at).expect("room");
+        }
     }
 
     /// Appends a block in ascending order.
@@ -137,6 +143,12 @@ impl Image {
         (offset..offset + size as u64)
             .map(|at| self.block(at / BLOCK_SIZE as u64)[(at % BLOCK_SIZE as u64) as usize])
             .collect()
+    }
+
+    /// The number of the block that holds `bytes`.
+    pub fn find(&self, bytes: &[u8]) -> u64 {
+        let found = (0..self.block_count).find(|&number| self.block(number) == bytes);
+        found.expect("a block with these bytes")
     }
 
     /// The numbers of the blocks that hold neither zeros nor file contents: all metadata.
@@ -224,8 +236,13 @@ impl Image {
     }
 }
 
+/// Where fixtures are, if not in `tests/fixtures`.
+pub const FIXTURES: &str = "FIRN_FIXTURES";
+
 pub fn fixture_path(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(format!("{name}.image"))
+    let checked_in = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
+    let directory = std::env::var_os(FIXTURES).map_or(checked_in, PathBuf::from);
+    directory.join(format!("{name}.image"))
 }
 
 fn recognise_content(block: &Block) -> Option<(u32, u64)> {

@@ -28,7 +28,8 @@ pub const ALL: &[(&str, Recipe)] = &[
     ("ext3", || ext23("ext3")),
     ("ext2", || ext23("ext2")),
     ("ext4-dirty", || dirty(&["-t", "ext4", "-O", &ext4_features()], "-c -v 3", 0)),
-    ("ext4-dirty-v2", || dirty(&["-t", "ext4", "-O", &ext4_features()], "-c -v 2", 0)),
+    // Inodes of 128 bytes have no room for the upper half of their checksum.
+    ("ext4-dirty-v2", || dirty(&["-t", "ext4", "-I", "128", "-O", &ext4_features()], "-c -v 2", 0)),
     ("ext4-dirty-wrapped", || dirty(&["-t", "ext4", "-O", &ext4_features()], "-c -v 3", -7)),
     ("ext3-dirty", || dirty(&["-t", "ext3", "-O", "^resize_inode"], "", 0)),
 ];
@@ -351,6 +352,18 @@ fn ext4_plain() -> Image {
 /// A file that needs three levels of the map of ext2: path, seed, size.
 pub const INDIRECT: (&str, u32, usize) = ("/indirect", 23, 70 * MIB);
 
+/// A file with a gap that takes whole branches of the map of ext2 and ends in its third level: path,
+/// seed, size of its beginning and its end, size.
+pub const GAP: (&str, u32, usize, usize) = ("/gap", 24, 20_000, 80 * MIB);
+
+/// What [`GAP`] holds.
+pub fn gap_content() -> Vec<u8> {
+    let (_, seed, piece, size) = GAP;
+    let mut bytes = content(seed, size);
+    bytes[piece..size - piece].fill(0);
+    bytes
+}
+
 /// Maps of single blocks, blocks of 1 KiB so that the map is deep, and a file with a large gap.
 fn ext23(kind: &str) -> Image {
     let scratch = Scratch::new(kind);
@@ -362,6 +375,7 @@ fn ext23(kind: &str) -> Image {
     let mut sparse = content(seed, size);
     sparse[1024..20 * 1024].fill(0);
     scratch.write(&format!("tree{path}"), &sparse);
+    scratch.write(&format!("tree{}", GAP.0), &gap_content());
     let journal = if kind == "ext3" { ",has_journal" } else { "" };
     let features = format!("none,dir_index,filetype,sparse_super{journal}");
     mke2fs(&image, &tree, &["-t", kind, "-b", "1024", "-O", &features]);

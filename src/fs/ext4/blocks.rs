@@ -4,11 +4,7 @@
 
 use alloc::{collections::BTreeMap, format, rc::Rc, vec};
 
-use super::{
-    super::ErrorKind,
-    bytes::Crc32c,
-    superblock::{self, Superblock},
-};
+use super::{super::ErrorKind, bytes::Crc32c, superblock::Superblock};
 use crate::block::volume::Volume;
 
 /// What the first four bytes of a block in the journal are if they are the journal's own magic
@@ -23,8 +19,6 @@ pub(super) struct Blocks {
     block_count: u64,
     /// What a dirty journal has, by number of the block in the file system.
     copies: Rc<BTreeMap<u64, Copy>>,
-    /// Goes before what is on the volume and in the journal.
-    superblock: Option<Rc<superblock::Bytes>>,
 }
 
 /// A block's newer copy in the journal.
@@ -57,23 +51,12 @@ impl Blocks {
             block_size: u64::from(superblock.block_size),
             block_count: superblock.block_count,
             copies: Rc::default(),
-            superblock: None,
         }
     }
 
     /// Puts what the journal has in the place of what is on the volume.
     pub(super) fn with_copies(self, copies: BTreeMap<u64, Copy>) -> Self {
         Self { copies: Rc::new(copies), ..self }
-    }
-
-    /// Puts `bytes`, which say `superblock`, in the place of the superblock.
-    pub(super) fn with_superblock(self, bytes: superblock::Bytes, superblock: &Superblock) -> Self {
-        Self {
-            block_size: u64::from(superblock.block_size),
-            block_count: superblock.block_count,
-            superblock: Some(Rc::new(bytes)),
-            ..self
-        }
     }
 
     /// The volume that they are on.
@@ -83,35 +66,6 @@ impl Blocks {
 
     /// Reads bytes, from `offset` of the file system on.
     pub(super) fn read(&self, offset: u64, destination: &mut [u8]) -> Result<(), ErrorKind> {
-        self.read_with_copies(offset, destination)?;
-        if let Some(superblock) = &self.superblock {
-            lay_over(&superblock[..], superblock::AT, offset, destination);
-        }
-        Ok(())
-    }
-
-    /// Reads block `number`, which `destination` must have the size of.
-    pub(super) fn read_block(&self, number: u64, destination: &mut [u8]) -> Result<(), ErrorKind> {
-        if number >= self.block_count {
-            return Err(ErrorKind::Corrupt(format!("a link to block {number}")));
-        }
-        self.read(number.saturating_mul(self.block_size), destination)
-    }
-
-    /// The number of the first block in `number..end` that has a copy, with that copy's place.
-    /// `end` is at most the number of blocks.
-    pub(super) fn next_copy(&self, number: u64, end: u64) -> Result<Option<(u64, u64)>, ErrorKind> {
-        let Some((&number, copy)) = self.copies.range(number..end).next() else {
-            return Ok(None);
-        };
-        if copy.is_escaped {
-            return Err(ErrorKind::Feature("escaped file contents in the journal".into()));
-        }
-        self.check_copy(number, copy, &mut vec![0; self.buffer_size()])?;
-        Ok(Some((number, copy.position)))
-    }
-
-    fn read_with_copies(&self, offset: u64, destination: &mut [u8]) -> Result<(), ErrorKind> {
         if self.copies.is_empty() {
             return self.volume.read_at(offset, destination).map_err(ErrorKind::Device);
         }
@@ -136,6 +90,27 @@ impl Blocks {
             rest = behind;
         }
         Ok(())
+    }
+
+    /// Reads block `number`, which `destination` must have the size of.
+    pub(super) fn read_block(&self, number: u64, destination: &mut [u8]) -> Result<(), ErrorKind> {
+        if number >= self.block_count {
+            return Err(ErrorKind::Corrupt(format!("a link to block {number}")));
+        }
+        self.read(number.saturating_mul(self.block_size), destination)
+    }
+
+    /// The number of the first block in `number..end` that has a copy, with that copy's place.
+    /// `end` is at most the number of blocks.
+    pub(super) fn next_copy(&self, number: u64, end: u64) -> Result<Option<(u64, u64)>, ErrorKind> {
+        let Some((&number, copy)) = self.copies.range(number..end).next() else {
+            return Ok(None);
+        };
+        if copy.is_escaped {
+            return Err(ErrorKind::Feature("escaped file contents in the journal".into()));
+        }
+        self.check_copy(number, copy, &mut vec![0; self.buffer_size()])?;
+        Ok(Some((number, copy.position)))
     }
 
     fn read_from_copy(
@@ -175,7 +150,7 @@ impl Blocks {
 
 /// Copies `source`, which belongs at `source_at`, over the part of `destination`, which belongs at
 /// `destination_at`, that both have.
-fn lay_over(source: &[u8], source_at: u64, destination_at: u64, destination: &mut [u8]) {
+pub(super) fn lay_over(source: &[u8], source_at: u64, destination_at: u64, destination: &mut [u8]) {
     let skip = |from: u64, to: u64| usize::try_from(to.saturating_sub(from)).unwrap_or(usize::MAX);
     let source = source.get(skip(source_at, destination_at)..).unwrap_or(&[]);
     let target = destination.get_mut(skip(destination_at, source_at)..).unwrap_or(&mut []);

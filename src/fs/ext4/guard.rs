@@ -12,25 +12,31 @@ use ext4_view::Ext4Read;
 
 use super::{
     super::{Error, ErrorKind},
-    blocks::Blocks,
+    blocks::{Blocks, lay_over},
     bytes::le16,
-    superblock::Superblock,
+    superblock::{self, Superblock},
 };
 
 /// The reader that `ext4-view` is given.
 pub(super) struct Guard {
     blocks: Blocks,
+    /// Simplified, see [`superblock::simplify`].
+    superblock: Box<superblock::Bytes>,
     block_size: usize,
 }
 
 impl Guard {
-    pub(super) fn new(blocks: Blocks, superblock: &Superblock) -> Self {
+    /// Of `blocks`, whose superblock is `bytes`.
+    pub(super) fn new(blocks: Blocks, bytes: superblock::Bytes, superblock: &Superblock) -> Self {
+        let mut bytes = Box::new(bytes);
+        superblock::simplify(&mut bytes);
         let block_size = usize::try_from(superblock.block_size).unwrap_or(usize::MAX);
-        Self { blocks, block_size }
+        Self { blocks, superblock: bytes, block_size }
     }
 
     fn read(&self, start: u64, destination: &mut [u8]) -> Result<(), ErrorKind> {
         self.blocks.read(start, destination)?;
+        lay_over(&self.superblock[..], superblock::AT, start, destination);
         // Pieces of less than a block are group descriptors.
         for block in destination.chunks_exact_mut(self.block_size) {
             if has_nodes_below(block) {

@@ -23,6 +23,13 @@ const FLAG_ENCRYPTED: u32 = 0x800;
 const FLAG_EXTENTS: u32 = 0x80000;
 const FLAG_INLINE_DATA: u32 = 0x1000_0000;
 
+const MAP_AT: usize = 0x28;
+const GENERATION_AT: usize = 0x64;
+const CHECKSUM_LOW_AT: usize = 0x7c;
+const EXTRA_SIZE_AT: usize = 0x80;
+const CHECKSUM_HIGH_AT: usize = 0x82;
+const DESCRIPTOR_CHECKSUM_AT: usize = 0x1e;
+
 const EXTENT_MAGIC: u16 = 0xf30a;
 const ENTRY_SIZE: usize = 12;
 const MAX_DEPTH: u16 = 5;
@@ -42,7 +49,8 @@ pub(super) struct Inode {
     /// Size in bytes.
     pub(super) size: u64,
     flags: u32,
-    generation: u32,
+    /// Of the checksums of its extent blocks.
+    seed: Option<Crc32c>,
     /// The root of its map.
     map: [u8; 60],
 }
@@ -63,24 +71,30 @@ impl Inode {
             .saturating_mul(u64::from(superblock.inode_size));
         let position = table.saturating_mul(u64::from(superblock.block_size));
 
-        // The first 128 bytes, those of ext2, hold all that matters.
-        let mut bytes = [0; 128];
+        let mut bytes = vec![0; usize::from(superblock.inode_size)];
         blocks.read(position.saturating_add(offset), &mut bytes)?;
-        let inode = Self {
+        let mut inode = Self {
             number,
             mode: le16(&bytes, 0x0),
             size: wide(le32(&bytes, 0x6c), le32(&bytes, 0x4)),
             flags: le32(&bytes, 0x20),
-            generation: le32(&bytes, 0x64),
-            map: core::array::from_fn(|at| bytes[0x28 + at]),
+            seed: None,
+            map: core::array::from_fn(|at| bytes[MAP_AT + at]),
         };
+        if let Some(seed) = superblock.checksum_seed {
+            let seed = seed.over(&number.to_le_bytes()).over(&bytes[GENERATION_AT..][..4]);
+            if !is_good(&bytes, seed) {
+                return Err(inode.corrupt("wrong checksum"));
+            }
+            inode.seed = Some(seed);
+        }
         inode.check()?;
         Ok(inode)
     }
 
     fn check(&self) -> Result<(), ErrorKind> {
         if self.mode & TYPE_MASK != TYPE_REGULAR {
-            return Err(ErrorKind::Corrupt(format!("inode {} is not a file", self.number)));
+            return Err(self.corrupt("not a file"));
         }
         for (flag, name) in [
             (FLAG_COMPRESSED, "compression"),
@@ -100,14 +114,10 @@ impl Inode {
         blocks: &Blocks,
         superblock: &Superblock,
     ) -> Result<RunMap, ErrorKind> {
-        let seed = superblock
-            .checksum_seed
-            .map(|seed| seed.over(&self.number.to_le_bytes()).over(&self.generation.to_le_bytes()));
         let mut mapper = Mapper {
             blocks,
             superblock,
-            seed,
-            number: self.number,
+            inode: self,
             block_count: self.size.div_ceil(u64::from(superblock.block_size)),
             nodes_left: MAX_NODES,
             map: RunMap::default(),
@@ -119,6 +129,23 @@ impl Inode {
         }
         Ok(mapper.map)
     }
+
+    fn corrupt(&self, what: &str) -> ErrorKind {
+        ErrorKind::Corrupt(format!("inode {}: {what}", self.number))
+    }
+}
+
+/// Whether the checksum of an inode, in two halves, is right.
+fn is_good(bytes: &[u8], seed: Crc32c) -> bool {
+    let (before, rest) = bytes.split_at(CHECKSUM_LOW_AT);
+    let seed = seed.over(before).over(&[0; 2]);
+    let low = u32::from(le16(rest, 0));
+    if bytes.len() == 128 || le16(bytes, EXTRA_SIZE_AT) < 4 {
+        return seed.over(&rest[2..]).0 & 0xffff == low;
+    }
+    let (between, behind) = rest[2..].split_at(CHECKSUM_HIGH_AT - CHECKSUM_LOW_AT - 2);
+    let high = u32::from(le16(behind, 0));
+    seed.over(between).over(&[0; 2]).over(&behind[2..]).0 == high << 16 | low
 }
 
 /// The first block of a group's inodes.
@@ -127,10 +154,17 @@ fn inode_table(blocks: &Blocks, superblock: &Superblock, group: u32) -> Result<u
     // Behind the superblock's block.
     let table = (superblock::AT / block_size + 1) * block_size;
     let offset = u64::from(group) * u64::from(superblock.descriptor_size);
-    let mut bytes = [0; 64];
-    let descriptor = &mut bytes[..if superblock.is_64bit { 64 } else { 32 }];
-    blocks.read(table.saturating_add(offset), descriptor)?;
-    let first = wide(le32(&bytes, 0x28), le32(&bytes, 0x8));
+    let mut descriptor = vec![0; usize::from(superblock.descriptor_size)];
+    blocks.read(table.saturating_add(offset), &mut descriptor)?;
+    if let Some(seed) = superblock.checksum_seed {
+        let (before, rest) = descriptor.split_at(DESCRIPTOR_CHECKSUM_AT);
+        let sum = seed.over(&group.to_le_bytes()).over(before).over(&[0; 2]).over(&rest[2..]);
+        if sum.0 & 0xffff != u32::from(le16(rest, 0)) {
+            return Err(ErrorKind::Corrupt(format!("wrong checksum of group {group}")));
+        }
+    }
+    let high = if superblock.is_64bit { le32(&descriptor, 0x28) } else { 0 };
+    let first = wide(high, le32(&descriptor, 0x8));
     if first >= superblock.block_count {
         return Err(ErrorKind::Corrupt(format!("the inodes of group {group} at block {first}")));
     }
@@ -141,9 +175,7 @@ fn inode_table(blocks: &Blocks, superblock: &Superblock, group: u32) -> Result<u
 struct Mapper<'a> {
     blocks: &'a Blocks,
     superblock: &'a Superblock,
-    /// Of the checksums of extent blocks.
-    seed: Option<Crc32c>,
-    number: u32,
+    inode: &'a Inode,
     /// Blocks of the file, gaps included.
     block_count: u64,
     nodes_left: u32,
@@ -283,7 +315,7 @@ impl Mapper<'_> {
 
     /// The checksum lies behind the last entry that the node has room for.
     fn check_node(&self, node: &[u8]) -> Result<(), ErrorKind> {
-        let Some(seed) = self.seed else { return Ok(()) };
+        let Some(seed) = self.inode.seed else { return Ok(()) };
         let checksum_at = ENTRY_SIZE * (usize::from(le16(node, 4)) + 1);
         let is_good = node
             .get(..checksum_at)
@@ -295,7 +327,7 @@ impl Mapper<'_> {
     }
 
     fn corrupt(&self, what: &str) -> ErrorKind {
-        ErrorKind::Corrupt(format!("inode {}: {what}", self.number))
+        self.inode.corrupt(what)
     }
 }
 

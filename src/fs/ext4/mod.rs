@@ -1,17 +1,22 @@
 //! ext2, ext3 and ext4 through `ext4-view`, which does all that has to do with names: directories
-//! with their hashed trees, symbolic links, metadata and the checksums of these.
+//! with their hashed trees, symbolic links and metadata.
 //!
-//! What is done here, and why, as facts of `ext4-view` 1.0.0 to report upstream:
+//! What is done here, and why, as facts of `ext4-view` 1.0.0 to report upstream (and
+//! `tests/ext4_upstream.rs` tells when one of them is gone):
 //! * It reads a file block by block, in groups of 32 KiB, with three copies, and shows neither a
 //!   file's extents nor its inode number. [`inode`] makes the map; the inode number comes from
 //!   `File`'s `Debug`, which is why the release is pinned, and is checked against its metadata.
 //! * It reads extents that were allocated but never written as data, 32768 blocks longer than they
-//!   are, and fails on ext2 files with gaps in their indirect blocks.
+//!   are, and fails on ext2 files with gaps of whole branches of their map.
 //! * Its journal replay forgets what lies behind the wrap of the log; it applies revocations to the
 //!   transaction that holds them but not to those before; it fails on a journal that is empty though
 //!   the file system is marked dirty, on escaped blocks, and on journals without 64-bit numbers and
 //!   checksums of version 3. So [`journal`] makes a clean file system of a dirty one, and
 //!   `ext4-view` sees that.
+//! * It panics where it computes the checksum of a directory's index that says that it has more
+//!   entries than room (`DirBlock::calc_internal_checksum`), as one bad block can. And it refuses
+//!   inodes of 128 bytes where there are checksums. So it is shown a file system without checksums;
+//!   those of superblock, descriptors, inodes of files and extents are compared here.
 //! * It allocates what a superblock or a symbolic link's size asks for, and walks maps whose nodes
 //!   point to each other in all combinations. [`superblock`], [`resolve`] and [`guard`] refuse such
 //!   before it looks.
@@ -59,8 +64,8 @@ impl Ext4 {
     /// Mounts `volume`, which has ext's magic number.
     pub(super) fn mount(volume: Volume) -> Result<Self, Error> {
         let mounted = |kind| Error { kind, path: String::new() };
-        let (superblock, blocks) = recover(volume).map_err(mounted)?;
-        let reader = Guard::new(blocks.clone(), &superblock);
+        let (bytes, superblock, blocks) = recover(volume).map_err(mounted)?;
+        let reader = Guard::new(blocks.clone(), bytes, &superblock);
         let driver = Driver::load(Box::new(reader)).map_err(|error| convert(error, ""))?;
         let resolver = Resolver::new(&driver)?;
         Ok(Self { driver, resolver, superblock, blocks })
@@ -78,22 +83,23 @@ impl Ext4 {
 }
 
 /// Reads the superblock and, if it is needed, the journal.
-fn recover(volume: Volume) -> Result<(Superblock, Blocks), ErrorKind> {
+fn recover(volume: Volume) -> Result<(superblock::Bytes, Superblock, Blocks), ErrorKind> {
     let mut bytes = [0; superblock::SIZE];
     volume.read_at(superblock::AT, &mut bytes).map_err(ErrorKind::Device)?;
     let on_disk = Superblock::parse(&bytes, volume.size())?;
     let blocks = Blocks::new(volume.clone(), &on_disk);
     let Some(journal) = on_disk.dirty_journal else {
-        return Ok((on_disk, blocks));
+        return Ok((bytes, on_disk, blocks));
     };
 
     let copies = journal::replay(&blocks, &on_disk, journal)?;
     let blocks = blocks.with_copies(copies);
     blocks.read(superblock::AT, &mut bytes)?;
-    superblock::mark_clean(&mut bytes);
     let superblock = Superblock::parse(&bytes, volume.size())?;
-    let blocks = blocks.with_superblock(bytes, &superblock);
-    Ok((superblock, blocks))
+    if superblock.block_size != on_disk.block_size {
+        return Err(ErrorKind::Corrupt("the journal has another file system's superblock".into()));
+    }
+    Ok((bytes, superblock, blocks))
 }
 
 impl FileSystem for Ext4 {

@@ -23,6 +23,7 @@ const MAX_GROUPS: u64 = 1 << 17;
 const MAX_LOG_BLOCK_SIZE: u32 = 6;
 
 const INCOMPAT_AT: usize = 0x60;
+const RO_COMPAT_AT: usize = 0x64;
 const CHECKSUM_AT: usize = 0x3fc;
 
 const COMPAT_HAS_JOURNAL: u32 = 0x4;
@@ -89,7 +90,7 @@ impl Superblock {
     pub(super) fn parse(bytes: &Bytes, volume_size: u64) -> Result<Self, ErrorKind> {
         let compat = le32(bytes, 0x5c);
         let incompat = le32(bytes, INCOMPAT_AT);
-        let ro_compat = le32(bytes, 0x64);
+        let ro_compat = le32(bytes, RO_COMPAT_AT);
         check_features(incompat)?;
         let has_checksums = ro_compat & RO_COMPAT_METADATA_CSUM != 0;
         if has_checksums && checksum(bytes) != le32(bytes, CHECKSUM_AT) {
@@ -143,12 +144,13 @@ impl Superblock {
     }
 }
 
-/// The superblock as it is after the journal was replayed.
-pub(super) fn mark_clean(bytes: &mut Bytes) {
-    let incompat = le32(bytes, INCOMPAT_AT) & !INCOMPAT_RECOVER;
-    bytes[INCOMPAT_AT..INCOMPAT_AT + 4].copy_from_slice(&incompat.to_le_bytes());
-    let checksum = checksum(bytes);
-    bytes[CHECKSUM_AT..].copy_from_slice(&checksum.to_le_bytes());
+/// Makes of `bytes` a superblock that is clean and has no checksums of metadata, for `ext4-view`.
+pub(super) fn simplify(bytes: &mut Bytes) {
+    for (at, feature) in [(INCOMPAT_AT, INCOMPAT_RECOVER), (RO_COMPAT_AT, RO_COMPAT_METADATA_CSUM)]
+    {
+        let features = le32(bytes, at) & !feature;
+        bytes[at..at + 4].copy_from_slice(&features.to_le_bytes());
+    }
 }
 
 fn checksum(bytes: &Bytes) -> u32 {
