@@ -4,8 +4,8 @@
 
 use alloc::{collections::BTreeMap, format, rc::Rc, vec};
 
-use super::{super::ErrorKind, bytes::Crc32c, superblock::Superblock};
-use crate::block::volume::Volume;
+use super::{bytes::Crc32c, superblock::Superblock};
+use crate::{block::volume::Volume, fs::ErrorKind};
 
 /// What the first four bytes of a block in the journal are if they are the journal's own magic
 /// number, which would make the block look like one of the journal's.
@@ -16,14 +16,13 @@ const ESCAPED: [u8; 4] = [0; 4];
 pub(super) struct Blocks {
     volume: Volume,
     block_size: u64,
-    block_count: u64,
     /// What a dirty journal has, by number of the block in the file system.
-    copies: Rc<BTreeMap<u64, Copy>>,
+    copies: Rc<BTreeMap<u64, JournalCopy>>,
 }
 
 /// A block's newer copy in the journal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Copy {
+pub(super) struct JournalCopy {
     /// Where it is on the volume, in bytes.
     pub(super) position: u64,
     /// Whether its first four bytes were replaced, see [`ESCAPED`].
@@ -46,16 +45,11 @@ pub(super) struct CopyChecksum {
 impl Blocks {
     /// The blocks of a file system as they are on its volume.
     pub(super) fn new(volume: Volume, superblock: &Superblock) -> Self {
-        Self {
-            volume,
-            block_size: u64::from(superblock.block_size),
-            block_count: superblock.block_count,
-            copies: Rc::default(),
-        }
+        Self { volume, block_size: u64::from(superblock.block_size), copies: Rc::default() }
     }
 
     /// Puts what the journal has in the place of what is on the volume.
-    pub(super) fn with_copies(self, copies: BTreeMap<u64, Copy>) -> Self {
+    pub(super) fn with_copies(self, copies: BTreeMap<u64, JournalCopy>) -> Self {
         Self { copies: Rc::new(copies), ..self }
     }
 
@@ -92,14 +86,6 @@ impl Blocks {
         Ok(())
     }
 
-    /// Reads block `number`, which `destination` must have the size of.
-    pub(super) fn read_block(&self, number: u64, destination: &mut [u8]) -> Result<(), ErrorKind> {
-        if number >= self.block_count {
-            return Err(ErrorKind::Corrupt(format!("a link to block {number}")));
-        }
-        self.read(number.saturating_mul(self.block_size), destination)
-    }
-
     /// The number of the first block in `number..end` that has a copy, with that copy's place.
     /// `end` is at most the number of blocks.
     pub(super) fn next_copy(&self, number: u64, end: u64) -> Result<Option<(u64, u64)>, ErrorKind> {
@@ -116,7 +102,7 @@ impl Blocks {
     fn read_from_copy(
         &self,
         number: u64,
-        copy: &Copy,
+        copy: &JournalCopy,
         offset: u64,
         destination: &mut [u8],
     ) -> Result<(), ErrorKind> {
@@ -130,7 +116,12 @@ impl Blocks {
     }
 
     /// Reads a copy and compares its checksum.
-    fn check_copy(&self, number: u64, copy: &Copy, block: &mut [u8]) -> Result<(), ErrorKind> {
+    fn check_copy(
+        &self,
+        number: u64,
+        copy: &JournalCopy,
+        block: &mut [u8],
+    ) -> Result<(), ErrorKind> {
         self.volume.read_at(copy.position, block).map_err(ErrorKind::Device)?;
         let is_good = copy
             .checksum

@@ -309,7 +309,10 @@ impl Mapper<'_> {
         let left = self.nodes_left.checked_sub(1);
         self.nodes_left = left.ok_or_else(|| self.corrupt("a map without end"))?;
         let mut node = vec![0; usize::try_from(self.superblock.block_size).unwrap_or(0)];
-        self.blocks.read_block(block, &mut node)?;
+        if block >= self.superblock.block_count {
+            return Err(self.corrupt("a node beyond the end of the file system"));
+        }
+        self.blocks.read(block.saturating_mul(u64::from(self.superblock.block_size)), &mut node)?;
         Ok(node)
     }
 

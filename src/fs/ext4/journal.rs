@@ -10,7 +10,7 @@ use alloc::{collections::BTreeMap, format, vec, vec::Vec};
 
 use super::{
     super::{ErrorKind, runs::RunMap},
-    blocks::{Blocks, Copy, CopyChecksum},
+    blocks::{Blocks, CopyChecksum, JournalCopy},
     bytes::{Crc32c, be16, be32, wide},
     inode::Inode,
     superblock::Superblock,
@@ -51,7 +51,7 @@ pub(super) fn replay(
     blocks: &Blocks,
     superblock: &Superblock,
     number: u32,
-) -> Result<BTreeMap<u64, Copy>, ErrorKind> {
+) -> Result<BTreeMap<u64, JournalCopy>, ErrorKind> {
     let inode = Inode::read(blocks, superblock, number)?;
     let map = inode.map(blocks, superblock)?;
     let mut first = vec![0; SUPERBLOCK_SIZE];
@@ -215,13 +215,13 @@ struct Replay<'a> {
     /// Of the transaction that comes next.
     sequence: u32,
     block_count: u64,
-    copies: BTreeMap<u64, Copy>,
+    copies: BTreeMap<u64, JournalCopy>,
 }
 
 /// A transaction that is not committed yet.
 #[derive(Default)]
 struct Transaction {
-    copies: BTreeMap<u64, Copy>,
+    copies: BTreeMap<u64, JournalCopy>,
     revoked: Vec<u64>,
 }
 
@@ -285,14 +285,14 @@ impl Replay<'_> {
         Ok(Found::Transaction)
     }
 
-    fn copy(&self, tag: &Tag, number: u32) -> Result<Copy, ErrorKind> {
+    fn copy(&self, tag: &Tag, number: u32) -> Result<JournalCopy, ErrorKind> {
         let checksum = self.format.checksums.map(|sums| CopyChecksum {
             seed: sums.seed.over(&self.sequence.to_be_bytes()),
             value: tag.checksum,
             mask: if sums.is_v3 { u32::MAX } else { 0xffff },
         });
         let is_escaped = tag.flags & TAG_ESCAPED != 0;
-        Ok(Copy { position: self.log.position(number)?, is_escaped, checksum })
+        Ok(JournalCopy { position: self.log.position(number)?, is_escaped, checksum })
     }
 
     fn revoke(&self, block: &[u8], transaction: &mut Transaction) {
