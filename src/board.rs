@@ -36,7 +36,7 @@ pub struct Board {
 }
 
 /// A card slot or soldered eMMC behind a uSDHC controller.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct CardSlot {
     /// What a user calls it.
     pub name: &'static str,

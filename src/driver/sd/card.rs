@@ -32,6 +32,8 @@ const MODES: &[Mode] = &[
 
 /// Identifications that may fail in a row before the card is given up.
 const IDENTIFICATIONS: u32 = 3;
+/// Identifications that may meet silence before the slot is called empty.
+const SILENT_IDENTIFICATIONS: u32 = 2;
 /// Times that a mode may fail, while it is set up, before the next lower one is taken.
 const MODE_ATTEMPTS: u32 = 2;
 /// Times that a read may fail in a mode before the next lower one is taken.
@@ -198,11 +200,17 @@ impl<H: Host> Card<H> {
             return Err(Error::Removed);
         }
         log::debug!("{}, block {block}: {error}", self.name);
-        // The card or the caller, not the lines: no slower mode helps.
-        let medium = matches!(error, Error::Status(..) | Error::Unreachable | Error::OutOfRange);
-        if medium || attempt < READ_ATTEMPTS {
-            self.lost |= self.settle().is_err();
-            return if attempt < READ_ATTEMPTS { Ok(attempt) } else { Err(error) };
+        let (settled, medium) = match self.settle() {
+            Ok(told) => (true, told & status::MEDIUM != 0),
+            Err(_) => (false, false),
+        };
+        self.lost |= !settled;
+        if attempt < READ_ATTEMPTS {
+            return Ok(attempt);
+        }
+        if medium || matches!(error, Error::Status(..) | Error::Unreachable | Error::OutOfRange) {
+            // The card or the caller, not the lines: no slower mode helps.
+            return Err(error);
         }
         self.lost = true;
         let mode = self.mode().unwrap_or(Mode::START);
@@ -216,16 +224,18 @@ impl<H: Host> Card<H> {
         Ok(0)
     }
 
-    /// Ends a transfer that failed half-way and finds the sampling point again.
-    fn settle(&mut self) -> Result<(), Error> {
+    /// Ends a transfer that failed half-way and finds the sampling point again. Returns the error
+    /// bits of the card's status on the way.
+    fn settle(&mut self) -> Result<u32, Error> {
         let Some(identity) = self.identity else { return Err(Error::NoCard) };
         // Refused or unanswered if the card is not sending: then there is nothing to stop.
-        let _ = self.host.command(Command::new(12, 0, ResponseKind::ShortBusy));
-        wait_for_transfer_state(&mut self.host, identity.address)?;
-        match identity.mode.timing.tuning_command() {
-            Some(command) => self.host.tune(command),
-            None => Ok(()),
+        let stopped = self.host.command(Command::new(12, 0, ResponseKind::ShortBusy));
+        let mut told = stopped.map_or(0, Response::short);
+        told |= wait_for_transfer_state(&mut self.host, identity.address)?;
+        if let Some(command) = identity.mode.timing.tuning_command() {
+            self.host.tune(command)?;
         }
+        Ok(told & status::ERRORS)
     }
 
     /// Identifies a card that was in use; another one in its place is an error.
@@ -273,10 +283,16 @@ impl<H: Host> Card<H> {
             if !self.host.card_present() {
                 return Err(Error::NoCard);
             }
-            if matches!(error, Error::NoCard | Error::Unsupported(_)) {
+            failures += 1;
+            // A card that hangs is as silent as none, until its power is gone for a while.
+            let hopeless = match error {
+                Error::NoCard => failures >= SILENT_IDENTIFICATIONS,
+                Error::Unsupported(_) => true,
+                _ => false,
+            };
+            if hopeless {
                 return Err(error);
             }
-            failures += 1;
             if mode == Mode::START && failures >= IDENTIFICATIONS {
                 return Err(error);
             }

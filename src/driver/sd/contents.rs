@@ -13,6 +13,8 @@ fn bits(register: u128, high: u32, low: u32) -> u32 {
 pub(super) mod status {
     /// Errors that say that the command at hand did not do its work.
     pub(crate) const ERRORS: u32 = OUT_OF_RANGE | ADDRESS | BLOCK_LENGTH | ECC | CONTROLLER | ERROR;
+    /// Errors that are the card's own, and not the lines'.
+    pub(crate) const MEDIUM: u32 = ECC | CONTROLLER | ERROR;
     /// The address is not on the card.
     pub(crate) const OUT_OF_RANGE: u32 = 1 << 31;
     /// The address is misaligned.

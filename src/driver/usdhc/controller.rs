@@ -125,12 +125,14 @@ impl<B: Bus, C: Clock> Controller<B, C> {
     /// Resets everything, whatever the stage before left. The card clock stands still afterwards.
     pub(super) fn reset(&mut self, low_voltage: bool) -> Result<(), Error> {
         self.low_voltage = low_voltage;
+        self.stop_clock();
         self.timing = Timing::Default;
         self.width = BusWidth::One;
         self.tuned = false;
         self.pulse(SYS_CTRL::RSTA::SET)?;
         self.pulse(SYS_CTRL::RSTT::SET)?;
-        // These survive the reset.
+        // These survive the reset, or may.
+        self.write_vend_spec(false);
         self.registers.set(MMC_BOOT, 0);
         self.registers.set(AUTOCMD12_ERR_STATUS, 0);
         self.registers.set(CLK_TUNE_CTRL_STATUS, 0);
@@ -155,7 +157,6 @@ impl<B: Bus, C: Clock> Controller<B, C> {
                     + TUNING_CTRL::STD_TUNING_EN::SET,
         );
         self.write_bus(true);
-        self.stop_clock();
         Ok(())
     }
 

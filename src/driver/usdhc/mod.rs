@@ -133,7 +133,13 @@ impl<B: Bus, C: Clock, D: Dma, P> Clock for Usdhc<'_, B, C, D, P> {
 
 impl<B: Bus, C: Clock, D: Dma, P: OutputPin + InputPin> Host for Usdhc<'_, B, C, D, P> {
     fn limits(&self) -> Limits {
-        self.slot.limits
+        let limits = self.slot.limits;
+        let signalling = match limits.signalling {
+            // There would be no way back.
+            Signalling::Switchable if self.power.is_none() => Signalling::Fixed3V3,
+            signalling => signalling,
+        };
+        Limits { signalling, ..limits }
     }
 
     fn card_present(&mut self) -> bool {

@@ -1,0 +1,314 @@
+//! A board around a controller, for a driver that runs on the host: registers, time that passes
+//! with every look, memory that the controller may only touch while it was handed over.
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::BTreeMap,
+    time::Duration,
+};
+
+use firn::{
+    board::CardSlot,
+    dma::{ALIGNMENT, Dma, Error},
+    mmio::Bus,
+    time::Clock,
+};
+
+use super::{
+    card::Card,
+    controller::{BusError, Controller, Issued, Memory},
+    fault::Fault,
+    rules::Rules,
+};
+
+/// What a register access and a look at the clock take.
+const ACCESS: Duration = Duration::from_nanos(200);
+const LOOK: Duration = Duration::from_nanos(500);
+/// After so many looks without a store each takes longer by [`LOOK`]: a long wait costs the host
+/// little and is still measured to a few percent.
+const PATIENT_LOOKS: u32 = 32;
+const LONGEST_LOOK: u32 = 2000;
+/// Where handed-over memory appears to the controller.
+const FIRST_ADDRESS: u32 = 0x4000_0000;
+
+/// A driver's surroundings.
+pub struct Bench {
+    slot: &'static CardSlot,
+    now: Cell<Duration>,
+    looks: Cell<u32>,
+    controller: RefCell<Controller>,
+    memory: RefCell<HandedOver>,
+    registers: RefCell<BTreeMap<u32, u32>>,
+    unreachable: Cell<Option<(usize, usize)>>,
+    rules: Rules,
+}
+
+impl Bench {
+    /// A board whose `slot` holds `card`. As after a boot ROM that used another slot: clocks off,
+    /// pads elsewhere, power off where it can be.
+    pub fn new(slot: &'static CardSlot, card: Option<Box<dyn Card>>) -> Self {
+        let rules = Rules::default();
+        let mut controller = Controller::new(card, rules.clone());
+        if slot.power.is_some() {
+            controller.set_power(false, Duration::ZERO);
+        }
+        Self {
+            slot,
+            now: Cell::new(Duration::from_secs(1)),
+            looks: Cell::new(0),
+            controller: RefCell::new(controller),
+            memory: RefCell::new(HandedOver::new(rules.clone())),
+            registers: RefCell::default(),
+            unreachable: Cell::new(None),
+            rules,
+        }
+    }
+
+    /// The controller, to be broken.
+    pub fn with_controller<T>(&self, f: impl FnOnce(&mut Controller) -> T) -> T {
+        f(&mut self.controller.borrow_mut())
+    }
+
+    /// Lets `fault` happen at the command with that number, counted from 0.
+    pub fn inject(&self, number: usize, fault: Fault) {
+        self.controller.borrow_mut().inject(number, fault);
+    }
+
+    /// Memory of this host that bus masters shall not reach.
+    pub fn hide(&self, memory: &[u8]) {
+        let start = memory.as_ptr().addr();
+        self.unreachable.set(Some((start, start + memory.len())));
+    }
+
+    /// All commands so far.
+    pub fn issued(&self) -> Vec<Issued> {
+        self.controller.borrow().issued().to_vec()
+    }
+
+    /// Time since the start, without a look at the clock.
+    pub fn elapsed(&self) -> Duration {
+        self.now.get() - Duration::from_secs(1)
+    }
+
+    /// All broken rules.
+    pub fn broken_rules(&self) -> Vec<String> {
+        self.rules.list()
+    }
+
+    fn pass(&self, time: Duration) -> Duration {
+        let now = self.now.get() + time;
+        self.now.set(now);
+        now
+    }
+
+    fn register(&self, address: u32) -> u32 {
+        self.registers.borrow().get(&address).copied().unwrap_or(0)
+    }
+
+    fn is_usdhc(&self, address: u32) -> bool {
+        address & !0xffff == self.slot.usdhc
+    }
+
+    fn follow_pins(&self, now: Duration) {
+        let Some(power) = self.slot.power else { return };
+        let mask = 1 << power.line.number;
+        let driven = self.register(power.line.block + 4) & mask != 0;
+        let high = self.register(power.line.block) & mask != 0;
+        let on = driven && high != power.line.active_low;
+        self.controller.borrow_mut().set_power(on, now);
+    }
+
+    fn pin_state(&self, block: u32) -> u32 {
+        match self.slot.detect {
+            Some(line) if line.block == block => {
+                let detected = self.controller.borrow().is_card_detected();
+                u32::from(detected != line.active_low) << line.number
+            }
+            _ => 0,
+        }
+    }
+
+    /// Clock and pads, when a command goes out.
+    fn check_surroundings(&self) {
+        let rules = &self.rules;
+        let gate = 0x3038_4000 + self.slot.clock.gate * 0x10;
+        rules.require(self.register(gate) & 3 == 3, || "controller clock gated".into());
+        let controller = self.controller.borrow();
+        let running = controller.is_clock_running();
+        let drive = match controller.hertz() {
+            _ if !running => 0,
+            0..=52_000_000 => 0b000,
+            52_000_001..=100_000_000 => 0b100,
+            _ => 0b110,
+        };
+        for pad in self.slot.pads {
+            let muxed = self.register(pad.mux) == pad.alternate;
+            rules.require(muxed, || format!("pad {:#x} not multiplexed", pad.mux));
+            let value = self.register(pad.control);
+            rules.require(value >= pad.value | drive && value & !0b110 == pad.value, || {
+                format!("pad control {:#x} is {value:#x} at {} Hz", pad.control, controller.hertz())
+            });
+        }
+    }
+}
+
+impl Bus for Bench {
+    fn read16(&self, address: u32) -> u16 {
+        self.rules.broken(format!("16-bit load from {address:#x}"));
+        0
+    }
+
+    fn write16(&self, address: u32, _: u16) {
+        self.rules.broken(format!("16-bit store to {address:#x}"));
+    }
+
+    fn read32(&self, address: u32) -> u32 {
+        let now = self.pass(ACCESS);
+        if self.is_usdhc(address) {
+            return self.controller.borrow_mut().read(address & 0xffff, now);
+        }
+        if address & 0xf000_ffff == 0x3000_0008 {
+            return self.pin_state(address & !0xffff);
+        }
+        self.register(address)
+    }
+
+    fn write32(&self, address: u32, value: u32) {
+        self.looks.set(0);
+        let now = self.pass(ACCESS);
+        if self.is_usdhc(address) {
+            if address & 0xffff == 0x0c {
+                self.check_surroundings();
+            }
+            let mut controller = self.controller.borrow_mut();
+            let memory: &mut HandedOver = &mut self.memory.borrow_mut();
+            controller.write(address & 0xffff, value, now, memory);
+            return;
+        }
+        // Gates have a register for setting and one for clearing.
+        if (0x3038_4000..0x3038_5000).contains(&address) {
+            let gate = address & !0xf;
+            let before = self.register(gate);
+            let after = match address & 0xf {
+                4 => before | value,
+                8 => before & !value,
+                _ => value,
+            };
+            self.registers.borrow_mut().insert(gate, after);
+        } else {
+            self.registers.borrow_mut().insert(address, value);
+        }
+        let (root, target) = self.slot.clock.roots[0];
+        if address == 0x3038_8000 + root * 0x80 {
+            let hertz = if value == target { self.slot.clock.hertz } else { 0 };
+            self.controller.borrow_mut().set_root_hertz(hertz);
+        }
+        self.follow_pins(now);
+    }
+}
+
+impl Clock for Bench {
+    fn now(&self) -> Duration {
+        let looks = self.looks.get() + 1;
+        self.looks.set(looks);
+        self.pass(LOOK * (1 + looks / PATIENT_LOOKS).min(LONGEST_LOOK))
+    }
+}
+
+impl Dma for Bench {
+    fn begin_receive(&self, buffer: &mut [u8]) -> Result<u32, Error> {
+        let start = buffer.as_ptr().addr();
+        if !start.is_multiple_of(ALIGNMENT) || !buffer.len().is_multiple_of(ALIGNMENT) {
+            self.rules.broken("unaligned buffer handed over");
+            return Err(Error::Unaligned);
+        }
+        if let Some((from, to)) = self.unreachable.get()
+            && start < to
+            && from < start + buffer.len()
+        {
+            return Err(Error::Unreachable);
+        }
+        // What the caches hold is lost.
+        buffer.fill(0xa5);
+        Ok(self.memory.borrow_mut().add(buffer, true))
+    }
+
+    fn end_receive(&self, buffer: &mut [u8], bus_address: u32) {
+        let active = self.controller.borrow().is_dma_active(self.now.get());
+        self.rules.require(!active, || "buffer taken back while the controller writes".into());
+        if let Some(region) = self.memory.borrow_mut().regions.remove(&bus_address) {
+            buffer.copy_from_slice(&region.bytes);
+        }
+    }
+
+    fn begin_send(&self, buffer: &[u8]) -> Result<u32, Error> {
+        Ok(self.memory.borrow_mut().add(buffer, false))
+    }
+
+    fn end_send(&self, _: &[u8], bus_address: u32) {
+        let active = self.controller.borrow().is_dma_active(self.now.get());
+        self.rules.require(!active, || "descriptors taken back while the controller runs".into());
+        self.memory.borrow_mut().regions.remove(&bus_address);
+    }
+}
+
+impl Drop for Bench {
+    fn drop(&mut self) {
+        let left = self.memory.borrow().regions.len();
+        self.rules.require(left == 0, || format!("{left} buffers never taken back"));
+    }
+}
+
+/// Memory in the hands of the controller.
+struct HandedOver {
+    regions: BTreeMap<u32, Region>,
+    next: u32,
+    rules: Rules,
+}
+
+struct Region {
+    bytes: Vec<u8>,
+    writable: bool,
+}
+
+impl HandedOver {
+    fn new(rules: Rules) -> Self {
+        Self { regions: BTreeMap::new(), next: FIRST_ADDRESS, rules }
+    }
+
+    fn add(&mut self, bytes: &[u8], writable: bool) -> u32 {
+        if self.regions.is_empty() {
+            self.next = FIRST_ADDRESS;
+        }
+        let address = self.next;
+        let length = u32::try_from(bytes.len()).expect("below 4 GiB");
+        // A gap shows who runs over an end.
+        self.next = address + length.next_multiple_of(4096) + 4096;
+        self.regions.insert(address, Region { bytes: bytes.to_vec(), writable });
+        address
+    }
+
+    fn slice(&mut self, address: u32, length: usize, write: bool) -> Result<&mut [u8], BusError> {
+        let found = self.regions.range_mut(..=address).next_back().and_then(|(start, region)| {
+            let from = (address - start) as usize;
+            let fits = from + length <= region.bytes.len() && (region.writable || !write);
+            fits.then(|| &mut region.bytes[from..from + length])
+        });
+        if found.is_none() {
+            self.rules.broken(format!("DMA of {length} bytes at {address:#x}, not handed over"));
+        }
+        found.ok_or(BusError)
+    }
+}
+
+impl Memory for HandedOver {
+    fn read(&mut self, address: u32, bytes: &mut [u8]) -> Result<(), BusError> {
+        bytes.copy_from_slice(self.slice(address, bytes.len(), false)?);
+        Ok(())
+    }
+
+    fn write(&mut self, address: u32, bytes: &[u8]) -> Result<(), BusError> {
+        self.slice(address, bytes.len(), true)?.copy_from_slice(bytes);
+        Ok(())
+    }
+}
