@@ -276,11 +276,8 @@ impl Controller {
         match offset {
             PRES_STATE => self.present_state(now),
             INT_STATUS => self.status,
-            STROBE_DLL_STATUS => {
-                let control = self.get(STROBE_DLL_CTRL);
-                let fast = self.hertz() >= 100_000_000;
-                if self.strobe_locks && control & 3 == 1 && fast { 3 } else { 0 }
-            }
+            STROBE_DLL_STATUS if self.is_strobe_locked() => 3,
+            STROBE_DLL_STATUS => 0,
             SYS_CTRL if now >= self.settled_at => {
                 self.get(SYS_CTRL) & !(bit::RSTA | bit::RSTC | bit::RSTD | bit::INITA | bit::RSTT)
             }
@@ -408,6 +405,10 @@ impl Controller {
             self.inhibit_command &= !event.ends_command;
             self.inhibit_data &= !event.ends_data;
         }
+    }
+
+    fn is_strobe_locked(&self) -> bool {
+        self.strobe_locks && self.get(STROBE_DLL_CTRL) & 3 == 1 && self.hertz() >= 100_000_000
     }
 
     fn width(&self) -> u8 {
@@ -611,6 +612,9 @@ impl Controller {
             format!("CMD{index} without ADMA2")
         });
         rules.require(!multiple || mix & bit::BCEN != 0, || "endless transfer".into());
+        rules.require(mix & bit::HS400 == 0 || self.is_strobe_locked(), || {
+            "data by a strobe that is not locked".into()
+        });
 
         let bytes = size as usize * blocks as usize;
         let table = self.get(ADMA_SYS_ADDR);
