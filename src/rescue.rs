@@ -161,6 +161,12 @@ impl Prompt {
         mem::take(&mut self.out)
     }
 
+    /// The bytes that leave the line in order for whoever writes next.
+    pub fn leave(mut self) -> Vec<u8> {
+        self.print("");
+        self.out
+    }
+
     fn event(&mut self, event: Event, now: Duration) -> Option<Command> {
         match event {
             Event::Garbage => self.noise.add(noise::GARBAGE, now),

@@ -159,10 +159,13 @@ fn load_chosen(
             Err(error) => error,
         };
         let failure = format!("[{}] {}: {error}", error.code(), generation.title);
-        log::error!("{failure}");
-        failures.push(failure);
         let broken = Broken { code: error.code(), reason: error.to_string() };
-        match list::give_up(&mut catalogue.generations, index, broken) {
+        let next = list::give_up(&mut catalogue.generations, index, broken);
+        if next.is_none() || !choice.by_person {
+            log::error!("{failure}");
+        }
+        failures.push(failure);
+        match next {
             Some(next) if !choice.by_person => index = next,
             _ => return Err(failures),
         }
@@ -181,14 +184,20 @@ fn prompt(machine: &mut impl Machine, seen: &[Generation], bootable: bool) -> Op
             prompt.feed(byte, now);
         }
         let command = prompt.tick(machine.now());
-        match command {
-            Some(Command::Entries) => prompt.print(&rescue::entries(seen)),
-            Some(Command::Menu) => return None,
-            Some(Command::Reset) => return Some(Outcome::Reset),
-            Some(Command::PowerOff) => return Some(Outcome::PowerOff),
-            None => {}
-        }
-        let bytes = prompt.draw();
-        machine.write(&bytes);
+        let outcome = match command {
+            None => {
+                machine.write(&prompt.draw());
+                continue;
+            }
+            Some(Command::Entries) => {
+                prompt.print(&rescue::entries(seen));
+                continue;
+            }
+            Some(Command::Menu) => None,
+            Some(Command::Reset) => Some(Outcome::Reset),
+            Some(Command::PowerOff) => Some(Outcome::PowerOff),
+        };
+        machine.write(&prompt.leave());
+        return outcome;
     }
 }
