@@ -77,6 +77,7 @@ codes! {
     703 MemoryUnknown "the memory size is not known";
     704 WrongExceptionLevel "entered at an exception level that cannot start Linux";
     705 LoadedOverItself "loaded where it cannot be moved to its place from";
+    706 ClockStopped "the system counter stands still";
 }
 
 impl fmt::Display for Code {

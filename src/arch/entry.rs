@@ -94,11 +94,7 @@ pub fn may_hold_device_tree(address: u64, banks: &[(u64, u64)], image: &Range<u6
             offset.checked_add(u64::from(MAX_DEVICE_TREE)).is_some_and(|end| end <= size)
         })
     });
-    let near_image = address < image.end
-        && address.saturating_add(u64::from(MAX_DEVICE_TREE)) > image.start
-        // A tree between DRAM's start and the image is fine if its size says so, see below.
-        && address >= image.start;
-    address.is_multiple_of(8) && in_bank && !near_image
+    address.is_multiple_of(8) && in_bank && !image.contains(&address)
 }
 
 /// The bytes that a device tree at `address` takes, from the first two words of its header.

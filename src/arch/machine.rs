@@ -110,7 +110,13 @@ pub(super) extern "C" fn start(
     let bus = unsafe { mmio::Hardware::new() };
     let console = console::start(bus);
     if level < 2 {
-        refuse_level(level);
+        refuse(
+            Code::WrongExceptionLevel,
+            "start it from TF-A's BL31, or by `booti` from a U-Boot that runs at EL2",
+        );
+    }
+    if !GenericTimer::is_running() {
+        refuse(Code::ClockStopped, "no wait would end");
     }
     let watchdog = Watchdog(BOARD.watchdog);
     power::attend(bus, watchdog);
@@ -145,17 +151,12 @@ pub(super) extern "C" fn start(
     firn_main(entry, machine)
 }
 
-fn refuse_level(level: u64) -> ! {
+/// Says why nothing can work here, and stops.
+fn refuse(code: Code, hint: &str) -> ! {
     use core::fmt::Write;
     let mut console = Console;
     // Whether it can be written or not, this is the end.
-    let _ = writeln!(
-        console,
-        "\nfirn: [{code}] {}: EL{level}. Start it from TF-A's BL31, or by `booti` from a U-Boot \
-         that runs at EL2",
-        Code::WrongExceptionLevel.summary(),
-        code = Code::WrongExceptionLevel,
-    );
+    let _ = write!(console, "\nfirn: [{code}] {}: {hint}\n", code.summary());
     console.flush();
     super::stop()
 }

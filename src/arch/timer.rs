@@ -14,11 +14,29 @@ pub fn duration(count: u64, frequency: u32) -> Duration {
     Duration::from_secs(count / frequency) + Duration::from_nanos(nanoseconds)
 }
 
+/// Looks at a counter before it counts as standing still: many times what a tick takes.
+const LOOKS: u32 = 100_000;
+
+/// Whether `count` moves on. Every wait relies on it.
+pub fn moves(mut count: impl FnMut() -> u64) -> bool {
+    let first = count();
+    (0..LOOKS).any(|_| count() != first)
+}
+
 /// The generic timer's physical counter. A look at it also serves a running watchdog
 /// ([`attend`](super::power::attend)).
 #[cfg(target_os = "none")]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct GenericTimer;
+
+#[cfg(target_os = "none")]
+impl GenericTimer {
+    /// Whether the system counter runs.
+    pub(super) fn is_running() -> bool {
+        use aarch64_cpu::registers::{CNTPCT_EL0, Readable};
+        moves(|| CNTPCT_EL0.get())
+    }
+}
 
 #[cfg(target_os = "none")]
 impl crate::time::Clock for GenericTimer {
@@ -43,6 +61,17 @@ mod tests {
         assert_eq!(duration(8_000_000, 8_000_000), Duration::from_secs(1));
         assert_eq!(duration(1, 8_000_000), Duration::from_nanos(125));
         assert_eq!(duration(u64::MAX, u32::MAX).as_secs(), u64::MAX / u64::from(u32::MAX));
+    }
+
+    #[test]
+    fn a_counter_that_stands_still_is_found_out() {
+        assert!(!moves(|| 7));
+        let mut count = 0;
+        let slow = || {
+            count += 1;
+            count / 1000
+        };
+        assert!(moves(slow));
     }
 
     #[test]
