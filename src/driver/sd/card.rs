@@ -434,17 +434,20 @@ pub(super) fn select(host: &mut impl Host, address: u32) -> Result<(), Error> {
     check(7, answer)
 }
 
-/// Waits until the card takes the next data command; returns its status.
+/// Waits until the card takes the next data command; returns all that its status told meanwhile,
+/// because it tells an error once.
 pub(super) fn wait_for_transfer_state(host: &mut impl Host, address: u32) -> Result<u32, Error> {
     let deadline = Deadline::after(host, SETTLE);
+    let mut told = 0;
     loop {
         let last_look = deadline.passed(host);
         let answer = host.command(Command::new(13, address, ResponseKind::Short))?.short();
+        told |= answer;
         if answer & status::STATE_AND_READY == status::READY_IN_TRAN {
-            return Ok(answer);
+            return Ok(told);
         }
         if last_look {
-            return Err(Error::Status(13, answer));
+            return Err(Error::Status(13, told));
         }
         host.delay_us(SETTLE_POLL_US);
     }

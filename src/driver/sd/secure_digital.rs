@@ -13,6 +13,8 @@ use crate::time::Deadline;
 const POWER_UP: Duration = Duration::from_secs(1);
 /// Interval between two looks at it.
 const POWER_UP_POLL_US: u32 = 1000;
+/// Given to a card after a reset; the specification asks for 8 clocks, Linux and U-Boot wait 1 ms.
+const IDLE_US: u32 = 1000;
 /// CMD0 and CMD8 are repeated before a slot is called empty.
 const PROBES: u32 = 3;
 
@@ -160,6 +162,7 @@ fn power_up(host: &mut impl Host, low_voltage: bool) -> Result<u32, Error> {
 fn probe(host: &mut impl Host) -> Result<bool, Error> {
     for _ in 0..PROBES {
         host.command(Command::new(0, 0, ResponseKind::None))?;
+        host.delay_us(IDLE_US);
         match host.command(Command::new(8, IF_COND, ResponseKind::Short)) {
             Ok(answer) if answer.short() & 0xfff == IF_COND => return Ok(true),
             Ok(_) => return Err(Error::Unsupported("card does not run at 3.3 V")),

@@ -118,14 +118,20 @@ impl<B: Bus, C: Clock> Controller<B, C> {
         &self.clock
     }
 
-    pub(super) fn low_voltage(&self) -> bool {
+    pub(super) fn is_low_voltage(&self) -> bool {
         self.low_voltage
     }
 
-    /// Resets everything, whatever the stage before left. The card clock stands still afterwards.
+    /// Stops the card clock and leaves the lines at the voltage that they have, whoever chose it.
+    pub(super) fn halt(&mut self) {
+        self.low_voltage = self.registers.read(VEND_SPEC).is_set(VEND_SPEC::VSELECT);
+        self.stop_clock();
+    }
+
+    /// Resets everything, whatever the stage before left. The card clock stands still before and
+    /// afterwards.
     pub(super) fn reset(&mut self, low_voltage: bool) -> Result<(), Error> {
         self.low_voltage = low_voltage;
-        self.stop_clock();
         self.timing = Timing::Default;
         self.width = BusWidth::One;
         self.tuned = false;
@@ -473,7 +479,7 @@ impl<B: Bus, C: Clock> Controller<B, C> {
         .map_err(|_| Error::Controller(Fault::Clock))
     }
 
-    pub(super) fn stop_clock(&self) {
+    fn stop_clock(&self) {
         self.write_vend_spec(false);
         // Not every member of the family tells; by then the clock stands still anyway.
         let _ = poll(&self.clock, CLOCK_GATES, || {

@@ -108,16 +108,20 @@ impl<'a, B: Bus, C: Clock, D: Dma, P: OutputPin + InputPin> Usdhc<'a, B, C, D, P
         }
     }
 
-    /// Takes the slot's power away for as long as the card needs to forget everything, and returns
-    /// the lines to their first voltage meanwhile. The clock must stand still.
-    fn cycle_power(&mut self) {
+    /// Stops the clock and takes the slot's power away for as long as the card needs to forget
+    /// everything. The lines keep their voltage meanwhile.
+    fn power_off(&mut self) {
+        self.controller.halt();
         let (Some(pin), Some(power)) = (&mut self.power, self.slot.power) else { return };
         // A pin that cannot be moved leaves the card on: identification then shows what it does.
         let _ = pin.set_low();
         Delay(self.controller.clock()).delay_us(power.off_us);
-        self.controller.set_low_voltage(self.first_voltage_is_low());
-        let Some(pin) = &mut self.power else { return };
-        let _ = pin.set_high();
+    }
+
+    fn power_on(&mut self) {
+        if let Some(pin) = &mut self.power {
+            let _ = pin.set_high();
+        }
     }
 
     fn first_voltage_is_low(&self) -> bool {
@@ -155,9 +159,10 @@ impl<B: Bus, C: Clock, D: Dma, P: OutputPin + InputPin> Host for Usdhc<'_, B, C,
     }
 
     fn restart(&mut self) -> Result<(), Error> {
-        self.controller.reset(self.controller.low_voltage() || self.first_voltage_is_low())?;
+        self.power_off();
+        self.controller.reset(self.first_voltage_is_low())?;
         self.drive_pads(Timing::Default);
-        self.cycle_power();
+        self.power_on();
         if let Some(power) = self.slot.power {
             self.delay(power.on_us);
         }
@@ -218,17 +223,19 @@ impl<B: Bus, C: Clock, D: Dma, P: OutputPin + InputPin> Host for Usdhc<'_, B, C,
     }
 
     fn stop(&mut self) {
-        let low_voltage = self.controller.low_voltage();
         // A soldered eMMC and a card at 3.3 V can be identified again after CMD0.
         let _ = self.controller.run(Command::new(0, 0, ResponseKind::None), None);
-        // The reset ends all DMA; without it nothing here would be worth trusting.
-        let _ = self.controller.reset(low_voltage);
-        self.drive_pads(Timing::Default);
-        if low_voltage && !self.first_voltage_is_low() {
+        if self.controller.is_low_voltage() && !self.first_voltage_is_low() {
             // Only a card that loses power leaves 1.8 V signalling, and not every operating system
             // takes it away.
-            self.cycle_power();
+            self.power_off();
+        } else {
+            self.controller.halt();
         }
+        // Ends all DMA; should the controller not come out of it, there is no one left to tell.
+        let _ = self.controller.reset(self.first_voltage_is_low());
+        self.drive_pads(Timing::Default);
+        self.power_on();
     }
 }
 

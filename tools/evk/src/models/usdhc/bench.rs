@@ -26,7 +26,7 @@ const ACCESS: Duration = Duration::from_nanos(200);
 const LOOK: Duration = Duration::from_nanos(500);
 /// After so many looks without a store each takes longer by [`LOOK`]: a long wait costs the host
 /// little and is still measured to a few percent.
-const PATIENT_LOOKS: u32 = 32;
+const PATIENT_LOOKS: u32 = 8;
 const LONGEST_LOOK: u32 = 2000;
 /// Where handed-over memory appears to the controller.
 const FIRST_ADDRESS: u32 = 0x4000_0000;

@@ -262,6 +262,7 @@ impl Controller {
                     card.set_power(true, now);
                 }
                 self.power_lost = None;
+                self.tell_lines(now);
             }
             _ => {}
         }

@@ -323,11 +323,9 @@ impl Card for SdCard {
             (switching, _) => switching,
         };
         let between = matches!(self.switching, Some(Switching::Stopped(_) | Switching::Failed));
-        if let (Some(_), false) = (hertz, between) {
-            rules.require(low_voltage == self.low_voltage, || {
-                format!("lines at 1.8 V: {low_voltage}; card at 1.8 V: {}", self.low_voltage)
-            });
-        }
+        rules.require(between || low_voltage == self.low_voltage, || {
+            format!("lines at 1.8 V: {low_voltage}; card at 1.8 V: {}", self.low_voltage)
+        });
     }
 
     fn data_lines(&self, now: Duration) -> u8 {
