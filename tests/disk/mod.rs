@@ -131,11 +131,16 @@ impl Image {
 
     /// Overwrites bytes, as a stray tool or a bad card would.
     pub fn write(&mut self, offset: u64, bytes: &[u8]) {
-        for (position, &byte) in (offset..).zip(bytes) {
-            let number = position / BLOCK_SIZE as u64;
+        let (mut at, mut rest) = (offset, bytes);
+        while !rest.is_empty() {
+            let number = at / BLOCK_SIZE as u64;
+            let within = (at % BLOCK_SIZE as u64) as usize;
+            let (piece, behind) = rest.split_at(rest.len().min(BLOCK_SIZE - within));
             let mut block = self.block(number);
-            block[(position % BLOCK_SIZE as u64) as usize] = byte;
+            block[within..within + piece.len()].copy_from_slice(piece);
             self.literal.insert(number, block);
+            at += piece.len() as u64;
+            rest = behind;
         }
     }
 

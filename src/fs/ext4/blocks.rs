@@ -89,6 +89,9 @@ impl Blocks {
     /// The number of the first block in `number..end` that has a copy, with that copy's place.
     /// `end` is at most the number of blocks.
     pub(super) fn next_copy(&self, number: u64, end: u64) -> Result<Option<(u64, u64)>, ErrorKind> {
+        if self.copies.is_empty() {
+            return Ok(None);
+        }
         let Some((&number, copy)) = self.copies.range(number..end).next() else {
             return Ok(None);
         };

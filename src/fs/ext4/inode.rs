@@ -299,8 +299,32 @@ impl Mapper<'_> {
             return Ok(());
         }
         let node = self.read_node(u64::from(pointer))?;
+        if level == 1 {
+            return self.add_pointers(logical, &node);
+        }
         for at in (0..node.len()).step_by(4) {
             self.add_pointer(logical, le32(&node, at), level - 1)?;
+        }
+        Ok(())
+    }
+
+    /// Adds the blocks that a node of the last level points to, consecutive ones at once.
+    fn add_pointers(&mut self, logical: &mut u64, node: &[u8]) -> Result<(), ErrorKind> {
+        let mut pointers = node.chunks_exact(4).map(|bytes| le32(bytes, 0)).peekable();
+        while let Some(first) = pointers.next() {
+            if first == 0 || *logical >= self.block_count {
+                *logical = logical.saturating_add(1);
+                continue;
+            }
+            let mut end = u64::from(first) + 1;
+            while pointers.next_if(|&next| u64::from(next) == end).is_some() {
+                end += 1;
+            }
+            if end > self.superblock.block_count {
+                return Err(self.corrupt("a block beyond the end of the file system"));
+            }
+            self.add_blocks(*logical, u64::from(first), end - u64::from(first))?;
+            *logical = logical.saturating_add(end - u64::from(first));
         }
         Ok(())
     }
