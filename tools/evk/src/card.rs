@@ -406,7 +406,7 @@ impl Place {
 }
 
 impl Filling {
-    fn bytes(self, length: u64) -> Vec<u8> {
+    pub(crate) fn bytes(self, length: u64) -> Vec<u8> {
         match self {
             Filling::Zeros => (0..length).map(|_| 0).collect(),
             Filling::Noise(seed) => {

@@ -1,7 +1,9 @@
 //! Builds the small guests of `tools/evk/guest` for the bare-metal target.
 
 use std::{
-    env, fs,
+    env,
+    env::consts::{DLL_PREFIX, DLL_SUFFIX},
+    fs,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -35,12 +37,25 @@ pub fn build_faults(target: &Path) -> Result<PathBuf> {
     flat(&cargo_build("Cargo.toml", target, &options)?, name)
 }
 
+/// Builds `tools/evk/stamp`, the plugin with which [`measure`](crate::measure) counts, for QEMU on
+/// this machine.
+pub fn build_stamp(target: &Path) -> Result<PathBuf> {
+    cargo("tools/evk/stamp/Cargo.toml", target, &[])?;
+    Ok(target.join("release").join(format!("{DLL_PREFIX}stamp{DLL_SUFFIX}")))
+}
+
 /// Builds for the bare-metal target and returns the folder of the binaries.
 fn cargo_build(manifest: &str, target: &Path, options: &[&str]) -> Result<PathBuf> {
+    cargo(manifest, target, &[&["--target", TARGET], options].concat())
+        .with_context(|| format!("is the target {TARGET} there? `cargo xtask setup` brings it"))?;
+    Ok(target.join(TARGET).join("release"))
+}
+
+fn cargo(manifest: &str, target: &Path, options: &[&str]) -> Result<()> {
     let manifest = assets::tree().join(manifest);
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let output = Command::new(cargo)
-        .args(["build", "--quiet", "--release", "--locked", "--target", TARGET])
+        .args(["build", "--quiet", "--release", "--locked"])
         .args(options)
         .arg("--manifest-path")
         .arg(&manifest)
@@ -50,12 +65,12 @@ fn cargo_build(manifest: &str, target: &Path, options: &[&str]) -> Result<PathBu
         .context("starting cargo")?;
     if !output.status.success() {
         bail!(
-            "building {} failed (is the target {TARGET} there? `cargo xtask setup` brings it):\n{}",
+            "building {} failed:\n{}",
             manifest.display(),
             String::from_utf8_lossy(&output.stderr)
         );
     }
-    Ok(target.join(TARGET).join("release"))
+    Ok(())
 }
 
 fn flat(folder: &Path, name: &str) -> Result<PathBuf> {

@@ -16,6 +16,7 @@ pub mod gdb;
 pub mod guest;
 pub mod initrd;
 pub mod keys;
+pub mod measure;
 pub mod models;
 mod monitor;
 pub mod nixos;

@@ -1,6 +1,7 @@
 //! `cargo xtask`: developers' chores, one module each.
 #![forbid(unsafe_code)]
 
+mod bench;
 mod build;
 mod demo;
 mod licences;
@@ -26,6 +27,7 @@ enum Chore {
     Build(build::Arguments),
     Demo(demo::Arguments),
     Test(test::Arguments),
+    Bench(bench::Arguments),
 }
 
 fn main() -> std::process::ExitCode {
@@ -34,6 +36,7 @@ fn main() -> std::process::ExitCode {
         Chore::Build(arguments) => build::run(&arguments),
         Chore::Demo(arguments) => demo::run(&arguments),
         Chore::Test(arguments) => test::run(&arguments),
+        Chore::Bench(arguments) => bench::run(&arguments),
     };
     match outcome {
         Ok(()) => std::process::ExitCode::SUCCESS,
