@@ -47,7 +47,6 @@ mod faults {
         loop {
             let _ = write!(console, "? ");
             let key = loop {
-                machine.clock.now();
                 if let Some(key) = console.read() {
                     break key;
                 }
