@@ -117,7 +117,7 @@ impl<H: Host> Card<H> {
     /// card may have been put in or exchanged.
     ///
     /// # Errors
-    /// [`Error::NoCard`] after less than 0.2 s if nothing answers; otherwise what failed last.
+    /// [`Error::NoCard`] after less than 0.1 s if nothing answers; otherwise what failed last.
     pub fn identify(&mut self) -> Result<(), Error> {
         self.identity = None;
         self.below = None;
@@ -139,11 +139,6 @@ impl<H: Host> Card<H> {
     /// `error`, with this device and `block`, for those who know no cards.
     pub fn locate(&self, error: Error, block: u64) -> block::Error {
         block::Error { kind: error.kind(), device: String::from(self.name), block }
-    }
-
-    /// The host controller.
-    pub fn host(&self) -> &H {
-        &self.host
     }
 
     /// Reads whole blocks from `first_block` on. Repeats what fails, in slower modes if need be.

@@ -331,7 +331,10 @@ pub trait Host: Clock {
     fn command(&mut self, command: Command) -> Result<Response, Error>;
     /// Sends a command and receives its data.
     fn read(&mut self, transfer: Transfer<'_>) -> Result<Response, Error>;
-    /// Stops everything: no DMA, no card clock, the card restarted if it uses 1.8 V signalling
-    /// that it can only leave that way.
+    /// Stops everything: no DMA, no card clock, lines at their first voltage, the card in a state
+    /// from which it can be identified. A card at 1.8 V gets there only by losing power. Linux takes
+    /// the power of such a slot away when its regulator driver starts (`regulator-fixed` without
+    /// `regulator-boot-on`), but a kernel without that driver, or one that keeps the regulator on,
+    /// would meet a card that does not understand it.
     fn stop(&mut self);
 }
