@@ -124,6 +124,17 @@ fn uhs_card_runs_in_sdr104() {
     assert_identified(SD_SLOT, sd(SdKind::Sdr104, LARGE), LARGE, wanted);
 }
 
+/// On lines of 3.3 V, where such a card may be: the EVK's own are fixed at 1.8 V.
+#[test]
+fn sd_card_in_place_of_the_emmc_is_found() {
+    let limits = Limits { signalling: Signalling::Fixed3V3, ..EMMC.limits };
+    let slot = leak(CardSlot { limits, ..*EMMC });
+    let wanted = mode(Timing::HighSpeed, BusWidth::Four);
+    assert_identified(slot, sd(SdKind::HighCapacity, LARGE), LARGE, wanted);
+    let wanted = mode(Timing::Default, BusWidth::Four);
+    assert_identified(slot, sd(SdKind::StandardV1, SMALL), SMALL, wanted);
+}
+
 #[test]
 fn byte_addressed_emmc_runs_at_high_speed() {
     let wanted = mode(Timing::HighSpeed, BusWidth::Eight);

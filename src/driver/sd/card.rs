@@ -299,31 +299,39 @@ impl<H: Host> Card<H> {
         }
     }
 
-    /// One identification, from power-up to a first read in the best mode.
+    /// One identification, from power-up to a first read in the best mode. Where the eMMC should
+    /// be and does not answer, there may be an SD card: boards and emulators have such variants.
     fn bring_up(&mut self) -> Result<Identity, Failure> {
-        let in_mode = |mode| move |error| Failure { error, mode };
         if !self.host.card_present() {
             return Err(Failure { error: Error::NoCard, mode: Mode::START });
         }
-        self.host.restart().map_err(in_mode(Mode::START))?;
         match self.kind {
-            CardKind::Sd => {
-                let low_voltage = self.wants_low_voltage();
-                let stage =
-                    if low_voltage { secure_digital::SLOWEST_LOW_VOLTAGE } else { Mode::START };
-                let mut card =
-                    SdCard::identify(&mut self.host, low_voltage).map_err(in_mode(stage))?;
-                let mode = self.best_mode(|mode| card.supports(mode));
-                card.switch(&mut self.host, mode).map_err(in_mode(mode))?;
-                Ok(card.identity)
-            }
-            CardKind::Emmc => {
-                let mut card = EmmcCard::identify(&mut self.host).map_err(in_mode(Mode::START))?;
-                let mode = self.best_mode(|mode| card.supports(mode));
-                card.switch(&mut self.host, mode).map_err(in_mode(mode))?;
-                Ok(card.identity)
-            }
+            CardKind::Sd => self.bring_up_sd(),
+            CardKind::Emmc => match self.bring_up_emmc() {
+                Err(Failure { error: Error::NoCard, .. }) => self.bring_up_sd(),
+                outcome => outcome,
+            },
         }
+    }
+
+    fn bring_up_sd(&mut self) -> Result<Identity, Failure> {
+        let in_mode = |mode| move |error| Failure { error, mode };
+        self.host.restart().map_err(in_mode(Mode::START))?;
+        let low_voltage = self.wants_low_voltage();
+        let stage = if low_voltage { secure_digital::SLOWEST_LOW_VOLTAGE } else { Mode::START };
+        let mut card = SdCard::identify(&mut self.host, low_voltage).map_err(in_mode(stage))?;
+        let mode = self.best_mode(|mode| card.supports(mode));
+        card.switch(&mut self.host, mode).map_err(in_mode(mode))?;
+        Ok(card.identity)
+    }
+
+    fn bring_up_emmc(&mut self) -> Result<Identity, Failure> {
+        let in_mode = |mode| move |error| Failure { error, mode };
+        self.host.restart().map_err(in_mode(Mode::START))?;
+        let mut card = EmmcCard::identify(&mut self.host).map_err(in_mode(Mode::START))?;
+        let mode = self.best_mode(|mode| card.supports(mode));
+        card.switch(&mut self.host, mode).map_err(in_mode(mode))?;
+        Ok(card.identity)
     }
 
     fn wants_low_voltage(&self) -> bool {

@@ -47,6 +47,8 @@ const COMMAND: Duration = Duration::from_millis(100);
 const BUSY: Duration = Duration::from_millis(2600);
 /// Above the controller's own data time-out, without the time that the data takes.
 const DATA: Duration = Duration::from_secs(2);
+/// Cards may send at a fraction of the line's rate.
+const SLOWNESS: u32 = 8;
 /// One tuning block.
 const TUNING: Duration = Duration::from_millis(50);
 /// The strobe's delay line locks (Linux: 50 us, U-Boot: 5 ms).
@@ -244,7 +246,7 @@ impl<B: Bus, C: Clock> Controller<B, C> {
         self.wait_for(command.index, COMMAND, INT_STATUS::CC::SET)?;
         let response = Response(CMD_RSP.map(|register| self.registers.read(register).get()));
         if let Some(data) = data {
-            let time = DATA + self.duration(data);
+            let time = DATA + self.duration(data) * SLOWNESS;
             self.wait_for(command.index, time, INT_STATUS::TC::SET)?;
         }
         if busy {
