@@ -10,6 +10,7 @@ mod common;
 mod choosing;
 mod hand_over;
 mod media;
+mod reading;
 mod wrong_input;
 
 use std::{path::PathBuf, sync::OnceLock};

@@ -3,9 +3,10 @@
 use evk::{
     card::{Card, GIB, Table},
     nixos::{self, DeviceTreeKey, System},
+    qemu::Slot,
 };
 
-use crate::{boot_small, fat_card, generation_of, small};
+use crate::{assets, board, boot_small, fat_card, finish_small, generation_of, path, small};
 
 fn boots_the_default(card: &Card) {
     assert_eq!(generation_of(&small(), &boot_small(card)), 42);
@@ -41,6 +42,14 @@ fn a_card_that_counts_in_bytes_and_one_that_counts_in_blocks_boot() {
     for size in [GIB, 2 * GIB, 4 * GIB, 64 * GIB] {
         boots_the_default(&fat_card(&small()).size(size));
     }
+}
+
+#[test]
+#[ignore = "emulated boot; cargo xtask test runs it"]
+fn a_card_behind_the_other_controller_boots() {
+    let machine = board().card(Slot::Emmc, path(&fat_card(&small())));
+    let mut session = machine.start(&assets()).unwrap();
+    assert_eq!(generation_of(&small(), &finish_small(&mut session)), 42);
 }
 
 #[test]

@@ -10,7 +10,7 @@ use evk::{
 use firn::error::Code;
 
 use crate::{
-    BANNER, PROMPT, SOON, assets, board, fat_card, finish_small, generation_of, nixos, small,
+    BANNER, PROMPT, SOON, assets, board, fat_card, finish_small, generation_of, nixos, path, small,
     start, tag,
 };
 
@@ -219,6 +219,17 @@ fn a_destroyed_partition_table_is_reported_and_ends_at_the_prompt() {
         session.expect(PROMPT, SOON).unwrap();
         said(&session, &[Code::NoPartitions, Code::PartitionTableCorrupt]);
     }
+}
+
+#[test]
+#[ignore = "emulated boot; cargo xtask test runs it"]
+fn a_card_with_nothing_to_boot_is_reported_and_the_other_card_boots() {
+    let machine = board().card(Slot::Sd, path(&fat_card(&small()).without_table()));
+    let machine = machine.card(Slot::Emmc, path(&fat_card(&small())));
+    let mut session = machine.start(&assets()).unwrap();
+    let report = finish_small(&mut session);
+    said(&session, &[Code::NoPartitions]);
+    assert_eq!(generation_of(&small(), &report), 42);
 }
 
 #[test]
