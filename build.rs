@@ -1,8 +1,22 @@
-//! Passes each firmware binary its linker script.
+//! Makes tables of the boards' DRAM timing; passes each firmware binary its linker script.
 
-use std::env;
+use std::{env, path::Path, process::exit};
+
+extern crate alloc;
+
+#[path = "src/ddr/format.rs"]
+#[allow(dead_code, unreachable_pub, reason = "shared with the library")]
+mod format;
+#[path = "board/tables.rs"]
+mod tables;
 
 fn main() {
+    let out = env::var_os("OUT_DIR").unwrap_or_default();
+    println!("cargo:rerun-if-changed=src/ddr/format.rs");
+    if let Err(error) = tables::generate(Path::new("board"), Path::new(&out)) {
+        eprintln!("{error}");
+        exit(1);
+    }
     println!("cargo:rerun-if-changed=linker");
     println!("cargo:rerun-if-changed=build.rs");
     let bare_metal = env::var("CARGO_CFG_TARGET_OS").is_ok_and(|os| os == "none");

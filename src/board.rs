@@ -5,7 +5,10 @@
 #[path = "../board/imx8mp-evk/board.rs"]
 mod imx8mp_evk;
 
-pub use imx8mp_evk::BOARD;
+pub use imx8mp_evk::{
+    BOARD,
+    dram::{MEMORIES, MEMORY},
+};
 
 use crate::{
     driver::{gpio::Line, sd::Limits, usdhc::Sampling},

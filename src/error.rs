@@ -78,6 +78,16 @@ codes! {
     704 WrongExceptionLevel "entered at an exception level that cannot start Linux";
     705 LoadedOverItself "loaded where it cannot be moved to its place from";
     706 ClockStopped "the system counter stands still";
+    // 8xx: DRAM
+    801 DramFirmwareUnusable "a DRAM training blob cannot be used";
+    802 DramFirmwareDamaged "the DRAM training firmware arrived damaged";
+    803 DramClock "the DRAM clock does not start";
+    804 DramController "the DRAM controller does not answer";
+    805 DramTrainingFailed "DRAM training failed";
+    806 DramTrainingSilent "the DRAM training firmware stopped answering";
+    807 DramData "DRAM does not hold what is written";
+    808 DramAddress "DRAM answers at the wrong address";
+    809 DramEcc "DRAM holds wrong bits";
 }
 
 impl fmt::Display for Code {

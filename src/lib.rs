@@ -21,6 +21,7 @@ pub mod block;
 pub mod board;
 pub mod boot;
 pub mod console;
+pub mod ddr;
 pub mod devicetree;
 pub mod dma;
 pub mod driver;

@@ -2,6 +2,8 @@
 //!
 //! Sources: i.MX 8M Plus reference manual (memory map, IOMUXC, CCM), Linux `imx8mp-evk.dts`.
 
+pub(super) mod dram;
+
 use super::{Board, CardKind, CardSlot, SlotPower};
 use crate::{
     driver::{

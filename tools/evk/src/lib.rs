@@ -5,7 +5,7 @@
 //! a [`session`] reads and types on its serial line, every wait with a deadline. [`userspace`] is
 //! what runs at the end of a boot and tells what it was booted with; [`stub`] is a smaller kernel that
 //! tells in which state it was entered, built by [`guest`]. [`gdb`] answers for devices that QEMU
-//! lacks.
+//! lacks, [`models`] are such devices.
 
 #![forbid(unsafe_code)]
 

@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+mod ddr;
 mod emulate;
 mod entries;
 mod file_device;
@@ -20,12 +21,14 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    Ddr(ddr::Arguments),
     Emulate(emulate::Arguments),
     Entries(entries::Arguments),
 }
 
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
+        Command::Ddr(arguments) => ddr::run(&arguments),
         Command::Emulate(arguments) => emulate::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Entries(arguments) => entries::run(&arguments),
     };

@@ -1,0 +1,131 @@
+//! The subsystem with the engine on it: registers, time that passes with every look, and a record
+//! of all stores.
+
+use std::{
+    cell::{Cell, RefCell},
+    fmt,
+    time::Duration,
+};
+
+use firn::{mmio::Bus, time::Clock};
+
+use super::{Fault, Model, Width};
+
+/// What a register access and a look at the clock take.
+const ACCESS: Duration = Duration::from_nanos(100);
+const LOOK: Duration = Duration::from_nanos(100);
+/// After so many looks without a store each takes longer by [`LOOK`]: a long wait costs the host
+/// little.
+const PATIENT_LOOKS: u32 = 100;
+
+/// A store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Store {
+    /// How wide.
+    pub width: Width,
+    /// Where.
+    pub address: u32,
+    /// What.
+    pub value: u32,
+}
+
+impl fmt::Display for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { address, value, .. } = self;
+        match self.width {
+            Width::Half => write!(f, "W16 {address:#010x} {value:#06x}"),
+            Width::Word => write!(f, "W {address:#010x} {value:#010x}"),
+        }
+    }
+}
+
+/// The engine's surroundings.
+pub struct Bench {
+    model: RefCell<Model>,
+    stores: RefCell<Vec<Store>>,
+    loads: Cell<usize>,
+    now: Cell<Duration>,
+    looks: Cell<u32>,
+}
+
+impl Bench {
+    /// With these faults.
+    pub fn new(faults: &[Fault]) -> Self {
+        Self {
+            model: RefCell::new(Model::new(faults)),
+            stores: RefCell::default(),
+            loads: Cell::new(0),
+            now: Cell::new(Duration::from_secs(1)),
+            looks: Cell::new(0),
+        }
+    }
+
+    /// All stores so far; the record begins anew.
+    pub fn take_stores(&self) -> Vec<Store> {
+        self.stores.take()
+    }
+
+    /// How many loads there were.
+    pub fn loads(&self) -> usize {
+        self.loads.get()
+    }
+
+    /// Time since the start.
+    pub fn elapsed(&self) -> Duration {
+        self.now.get().saturating_sub(Duration::from_secs(1))
+    }
+
+    /// Rules of the hardware that were broken.
+    pub fn broken_rules(&self) -> Vec<String> {
+        self.model.borrow().broken_rules().to_vec()
+    }
+
+    /// Whether memory can be used.
+    pub fn is_online(&self) -> bool {
+        self.model.borrow().is_online()
+    }
+
+    fn pass(&self, time: Duration) {
+        self.now.set(self.now.get() + time);
+    }
+
+    fn load(&self, address: u32, width: Width) -> u32 {
+        self.pass(ACCESS);
+        self.loads.set(self.loads.get() + 1);
+        self.model.borrow_mut().read(address, width)
+    }
+
+    fn store(&self, address: u32, width: Width, value: u32) {
+        self.pass(ACCESS);
+        self.looks.set(0);
+        self.stores.borrow_mut().push(Store { width, address, value });
+        self.model.borrow_mut().write(address, width, value);
+    }
+}
+
+impl Bus for Bench {
+    fn read16(&self, address: u32) -> u16 {
+        (self.load(address, Width::Half) & 0xffff) as u16
+    }
+
+    fn write16(&self, address: u32, value: u16) {
+        self.store(address, Width::Half, u32::from(value));
+    }
+
+    fn read32(&self, address: u32) -> u32 {
+        self.load(address, Width::Word)
+    }
+
+    fn write32(&self, address: u32, value: u32) {
+        self.store(address, Width::Word, value);
+    }
+}
+
+impl Clock for Bench {
+    fn now(&self) -> Duration {
+        let looks = self.looks.get().saturating_add(1);
+        self.looks.set(looks);
+        self.pass(LOOK * (1 + looks / PATIENT_LOOKS));
+        self.now.get()
+    }
+}

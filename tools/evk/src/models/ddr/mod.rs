@@ -1,0 +1,159 @@
+//! The memory subsystem: DRAM controller, PHY with its training firmware, their clocks and resets.
+//!
+//! It knows the order in which things must be done and notes what is not. Whatever software waits
+//! for comes at the third look. Training always finds the same, see [`pmu`].
+//!
+//! Sources: i.MX 8M Plus reference manual; docs/ddr.md for what the manual leaves out.
+
+pub mod bench;
+pub mod blobs;
+mod clocks;
+mod controller;
+mod phy;
+mod pmu;
+
+use clocks::Clocks;
+use controller::Controller;
+use phy::Phy;
+
+/// Something that goes wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// Training run with this number, from 0 on, fails with its fifth word.
+    Fails(usize),
+    /// The firmware says nothing in this run.
+    Silent(usize),
+    /// The firmware does not see the first acknowledgement in this run.
+    Deaf(usize),
+    /// The firmware announces stages for ever in this run.
+    Endless(usize),
+    /// A halfword of the firmware's memory, counted from the instruction memory's first, has bit 0
+    /// stuck at 0.
+    StuckBit(u32),
+    /// The PLL never locks.
+    NoLock,
+    /// The controller never accepts quasi-dynamic registers.
+    NoHandshake,
+    /// The PHY's calibration never ends.
+    NoCalibration,
+    /// The PHY never starts after training.
+    NoPhy,
+    /// The controller never reaches normal mode.
+    NoNormalMode,
+    /// Filling memory never ends.
+    NoFill,
+}
+
+/// The width of an access.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Width {
+    /// 16 bits.
+    Half,
+    /// 32 bits.
+    Word,
+}
+
+/// The subsystem.
+pub struct Model {
+    clocks: Clocks,
+    controller: Controller,
+    phy: Phy,
+    rules: Rules,
+}
+
+/// Rules that software broke.
+#[derive(Debug, Default)]
+struct Rules(Vec<String>);
+
+impl Rules {
+    fn require(&mut self, kept: bool, rule: impl FnOnce() -> String) {
+        // Software that breaks rules may do so for ever.
+        if !kept && self.0.len() < 100 {
+            self.0.push(rule());
+        }
+    }
+}
+
+/// Becomes true at the third look.
+#[derive(Clone, Copy, Debug, Default)]
+struct Patience(u8);
+
+impl Patience {
+    fn look(&mut self) -> bool {
+        let done = self.0 >= 2;
+        self.0 = self.0.saturating_add(1);
+        done
+    }
+}
+
+impl Model {
+    /// As the boot ROM leaves it, with these faults.
+    pub fn new(faults: &[Fault]) -> Self {
+        Self {
+            clocks: Clocks::new(faults),
+            controller: Controller::new(faults),
+            phy: Phy::new(faults),
+            rules: Rules::default(),
+        }
+    }
+
+    /// What a load sees.
+    pub fn read(&mut self, address: u32, width: Width) -> u32 {
+        let rules = &mut self.rules;
+        match address {
+            clocks::GPC..clocks::END if self.clocks.has(address) => self.clocks.read(address),
+            phy::BASE..phy::END => {
+                self.check_phy_reset(address);
+                self.phy.read(address, width, &mut self.rules)
+            }
+            controller::SUBSYSTEM..controller::END => {
+                rules.require(width == Width::Word, || format!("16-bit load from {address:#x}"));
+                self.controller.read(address, self.phy.is_initialized(), rules)
+            }
+            _ => {
+                rules.require(false, || format!("load from {address:#x}"));
+                0
+            }
+        }
+    }
+
+    /// What a store does.
+    pub fn write(&mut self, address: u32, width: Width, value: u32) {
+        let rules = &mut self.rules;
+        match address {
+            controller::RESET => {
+                self.controller.reset(value, rules);
+                self.phy.reset(value);
+            }
+            clocks::GPC..clocks::END if self.clocks.has(address) => {
+                self.clocks.write(address, value);
+            }
+            phy::BASE..phy::END => {
+                self.check_phy_reset(address);
+                let rate = self.clocks.rate();
+                self.phy.write(address, width, value, rate, &mut self.rules);
+            }
+            controller::SUBSYSTEM..controller::END => {
+                rules.require(width == Width::Word, || format!("16-bit store to {address:#x}"));
+                rules.require(self.clocks.is_powered(), || "subsystem has no power".into());
+                self.controller.write(address, value, rules);
+            }
+            _ => rules.require(false, || format!("store to {address:#x}")),
+        }
+    }
+
+    fn check_phy_reset(&mut self, address: u32) {
+        let released = self.controller.is_released();
+        self.rules.require(released, || format!("PHY in reset: access to {address:#x}"));
+    }
+
+    /// Whether memory can be used.
+    pub fn is_online(&self) -> bool {
+        self.controller.is_online()
+    }
+
+    /// Rules that software broke, in order.
+    pub fn broken_rules(&self) -> &[String] {
+        &self.rules.0
+    }
+}
