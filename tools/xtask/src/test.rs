@@ -126,7 +126,11 @@ fn steps(fast: bool) -> Vec<Step> {
     ];
     if !fast {
         // Ignored tests of other packages are chores for a hand, some of which write to the tree.
-        let boots = cargo("test --package evk --tests --no-fail-fast -- --ignored");
+        let mut boots = cargo("test --package evk --tests --no-fail-fast -- --ignored");
+        // They build guests for the target; without a compiler for it they say so themselves.
+        if let Ok(Some(compiler)) = Compiler::for_firmware() {
+            compiler.configure(&mut boots);
+        }
         steps.push(Step { name: "emulated boots", work: Work::Tests(boots) });
     }
     steps
