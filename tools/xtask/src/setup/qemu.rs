@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use evk::assets::{Key, find_tool};
 
 use super::launcher::Launcher;
@@ -31,7 +31,8 @@ fn present(workshop: &Workshop) -> Result<Option<String>> {
 fn provide(workshop: &mut Workshop) -> Result<()> {
     let qemu = match find_tool(PROGRAM).filter(|own| has_machine(own)) {
         Some(own) => own,
-        None => debian_qemu(workshop)?,
+        None => debian_qemu(workshop)
+            .with_context(|| format!("install QEMU 10.0 or later with the machine {MACHINE}"))?,
     };
     workshop.manifest.set_path(Key::Qemu, &qemu)
 }

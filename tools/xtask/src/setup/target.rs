@@ -180,9 +180,14 @@ fn provide(workshop: &mut Workshop) -> Result<()> {
     remove_own_build(&own)?;
     let Err(refused) = from_rustup() else { return Ok(()) };
     progress(&format!("not through rustup: {refused:#}"));
+    from_debian(workshop, &own)
+        .with_context(|| format!("`rustup target add {TRIPLE}` does not work either"))
+}
+
+fn from_debian(workshop: &Workshop, own: &Compiler) -> Result<()> {
     let because = match own.mark("being built") {
         Ok(()) => match find_source(workshop, &own.release)? {
-            Some((archive, source)) => return from_source(workshop, &own, &archive, &source),
+            Some((archive, source)) => return from_source(workshop, own, &archive, &source),
             None => format!("Debian has no sources of rustc {}", own.release),
         },
         Err(error) => format!("{error:#}"),
