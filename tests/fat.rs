@@ -1,5 +1,7 @@
 //! FAT file systems made by mkfs.vfat and mtools.
 
+#![allow(clippy::cast_possible_truncation, reason = "tests run on 64-bit hosts")]
+
 mod disk;
 
 use disk::{Disk, Image, content, recipes};
@@ -91,6 +93,40 @@ fn what_is_not_there_or_of_another_kind_is_told_apart() {
     assert_eq!(fs.metadata("/").expect("the root").file_type, FileType::Directory);
     let error = fs.open("/extlinux/nothing.conf").err().expect("no such file");
     assert_eq!(error.to_string(), "/extlinux/nothing.conf: no such file");
+}
+
+#[test]
+fn a_cluster_chain_that_loops_or_ends_early_is_an_error_and_not_a_hang_or_zeros() {
+    for (link, reason) in [
+        (None, "its cluster chain is a loop"),
+        (Some(0xffff), "its cluster chain is shorter than its size"),
+        (Some(0), "chain links to a free"),
+    ] {
+        let mut image = Image::fixture("fat16");
+        // The directory entry has the number of the first cluster at byte 26.
+        let entry = (0..64 * 512 * 8)
+            .step_by(32)
+            .find(|&at| image.read(at, 11) == *b"FRAGME~1BIN")
+            .expect("the short name of the file");
+        let first = image.read(entry + 26, 2);
+        let cluster = u64::from(u16::from_le_bytes([first[0], first[1]]));
+        let reserved = image.read(14, 2);
+        let table = u64::from(u16::from_le_bytes([reserved[0], reserved[1]])) * 512;
+        let link = link.unwrap_or(cluster as u16);
+        image.write(table + 2 * cluster, &link.to_le_bytes());
+
+        let mut fs = mount(Disk::new(image).volume()).expect("a file system");
+        let error = read(&mut *fs, recipes::FAT_FRAGMENTED.0).expect_err("a damaged chain");
+        assert_eq!(error.code(), Code::FileSystemCorrupt);
+        assert!(error.to_string().contains(reason), "{error}");
+        assert!(read(&mut *fs, recipes::FAT_FILES[0].0).is_ok(), "other files are spared");
+    }
+}
+
+#[test]
+fn short_names_find_files_too() {
+    let mut fs = mount_fixture("fat32");
+    assert_eq!(read(&mut *fs, "/fragme~1.bin").expect("a file").len(), 150_001);
 }
 
 #[test]

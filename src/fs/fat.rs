@@ -1,72 +1,77 @@
-//! FAT12, FAT16 and FAT32 through `hadris-fat`.
+//! FAT12, FAT16 and FAT32 through `hadris-fat-raw`, the primitives of `hadris-fat`.
 //!
-//! `hadris-fat` ties a mounted volume to a borrowed token, and a file to a slot of the volume. The
-//! adapter keeps neither: each operation mounts anew (three sectors, from the card's cache), and an
-//! open file is the list of its runs. Names are compared without regard to the case of ASCII
-//! letters.
+//! `hadris-fat` itself does the same on top of them, but its file handles bring all that it has for
+//! writing into the firmware, and it does not show where a file is without walking its chain twice.
+//! Here one walk makes the map of a file. Names are compared without regard to the case of ASCII
+//! letters, long ones and the short ones that stand for them.
 
-use alloc::{boxed::Box, format, string::String, vec, vec::Vec};
-use core::ops::ControlFlow;
+use alloc::{
+    boxed::Box,
+    format,
+    string::{String, ToString},
+    vec::Vec,
+};
+use core::{ops::ControlFlow, str};
 
-use hadris_fat::{
-    FatKind,
-    embedded::{Dir, MountToken, Options, sync::Fat as Driver},
+use hadris_fat_raw::{
+    FatKind, MAX_DIR_ENTRIES, ShortEntry, Slot, fold_ascii,
+    io::{BlockBuf, ChainPos, DirStart, DirWalk, Fat as Layout, sync as raw},
+    lfn::Assembler,
+    name::{eq_folded, utf16_chars},
+    short_name,
 };
-use hadris_fs::{
-    DirCursor, Error as HadrisError, ErrorKind as HadrisKind, Extent, FileType as HadrisType,
-    FsResult, OpenOptions,
-};
-use hadris_io::ErrorType;
+use hadris_fs::{CodePage, Cp437};
+use hadris_io::{Error as HadrisError, ErrorKind as HadrisKind, ErrorType, FsResult};
 use hadris_storage::{BlockIndex, BlockSize, sync::BlockDevice as HadrisDevice};
 
 use super::{
     DirEntry, Error, ErrorKind, File, FileSystem, FileType, Metadata,
     path::normalised,
-    runs::{MAX_RUNS, Run, RunFile, RunMap},
+    runs::{MAX_RUNS, Run, RunError, RunFile, RunMap},
 };
-use crate::block::{self, volume::Volume};
+use crate::block::{self, BLOCK_SIZE, volume::Volume};
 
 /// A mounted FAT file system.
 pub(super) struct Fat {
-    volume: Volume,
-    kind: &'static str,
+    medium: Medium,
     label: Option<String>,
 }
 
-/// One file is open at a time, for as long as it takes to map it.
-type Mounted<'token> = Driver<'token, VolumeIo, 1>;
+/// What a path names.
+#[derive(Clone, Copy)]
+enum Found {
+    Directory(DirStart),
+    File { first: u32, size: u32 },
+}
+
 type DriverResult<T> = FsResult<T, block::Error>;
 
 impl Fat {
     /// Mounts `volume`; `None` if it does not begin with a FAT boot sector.
     pub(super) fn mount(volume: &Volume) -> Result<Option<Self>, Error> {
-        let mounted = with_driver(volume, |driver| {
-            let kind = match driver.info().kind() {
-                FatKind::Fat12 => "FAT12",
-                FatKind::Fat16 => "FAT16",
-                _ => "FAT32",
-            };
-            Ok((kind, label(driver)?))
+        let mounted = Medium::new(volume.clone()).and_then(|mut medium| {
+            let label = medium.label()?;
+            Ok(Self { medium, label })
         });
         match mounted {
-            Ok((kind, label)) => Ok(Some(Self { volume: volume.clone(), kind, label })),
+            Ok(fat) => Ok(Some(fat)),
             Err(error) if error.kind() == HadrisKind::NotRecognized => Ok(None),
-            Err(error) => Err(convert(error, "")),
+            Err(error) => Err(convert(&error, "")),
         }
     }
 
-    fn with<T>(
-        &self,
-        path: &str,
-        operation: impl FnOnce(&mut Mounted<'_>) -> DriverResult<T>,
-    ) -> Result<T, Error> {
-        with_driver(&self.volume, operation).map_err(|error| convert(error, path))
+    fn find(&mut self, path: &str) -> Result<Found, Error> {
+        self.medium.find(path).map_err(|error| convert(&error, path))
     }
 }
 
 impl FileSystem for Fat {
     fn kind(&self) -> &'static str {
-        self.kind
+        match self.medium.kind() {
+            FatKind::Fat12 => "FAT12",
+            FatKind::Fat16 => "FAT16",
+            _ => "FAT32",
+        }
     }
 
     fn label(&self) -> Option<String> {
@@ -74,151 +79,207 @@ impl FileSystem for Fat {
     }
 
     fn open(&mut self, path: &str) -> Result<Box<dyn File>, Error> {
-        let (size, map) = self.with(path, |driver| {
-            let (directory, name) = parent(driver, path)?;
-            let name = name.ok_or(HadrisKind::IsADirectory)?;
-            let file = driver.open(directory, name, OpenOptions::new().read())?;
-            let size = driver.metadata(directory, name)?.len();
-            let extents = extents(driver, &file)?;
-            driver.close(file)?;
-            Ok((size, map_of(&extents)?))
-        })?;
-        if !map.covers(size) {
-            let kind = ErrorKind::Corrupt("its cluster chain is shorter than its size".into());
-            return Err(Error { kind, path: path.into() });
-        }
-        Ok(Box::new(RunFile::new(self.volume.clone(), path.into(), size, map)))
+        let Found::File { first, size } = self.find(path)? else {
+            return Err(Error { kind: ErrorKind::WrongType, path: path.into() });
+        };
+        let map = self.medium.map(first, size).map_err(|error| convert(&error, path))?;
+        let volume = self.medium.io.0.clone();
+        Ok(Box::new(RunFile::new(volume, path.into(), u64::from(size), map)))
     }
 
     fn metadata(&mut self, path: &str) -> Result<Metadata, Error> {
-        self.with(path, |driver| {
-            let (directory, name) = parent(driver, path)?;
-            let Some(name) = name else {
-                return Ok(Metadata { file_type: FileType::Directory, size: 0 });
-            };
-            let found = driver.metadata(directory, name)?;
-            Ok(Metadata { file_type: file_type(found.file_type()), size: found.len() })
+        Ok(match self.find(path)? {
+            Found::Directory(_) => Metadata { file_type: FileType::Directory, size: 0 },
+            Found::File { size, .. } => {
+                Metadata { file_type: FileType::File, size: u64::from(size) }
+            }
         })
     }
 
     fn read_dir(&mut self, path: &str) -> Result<Vec<DirEntry>, Error> {
-        self.with(path, |driver| {
-            let directory = directory(driver, &normalised(path))?;
-            let mut entries = Vec::new();
-            driver.list(directory, DirCursor::START, |entry| {
-                entries.push(DirEntry {
-                    name: entry.chars().collect(),
-                    file_type: file_type(entry.file_type()),
-                });
-                ControlFlow::Continue(())
-            })?;
-            Ok(entries)
-        })
+        let Found::Directory(directory) = self.find(path)? else {
+            return Err(Error { kind: ErrorKind::WrongType, path: path.into() });
+        };
+        let mut entries = Vec::new();
+        let listed = self.medium.each_entry(directory, |entry, long| {
+            if entry.is_visible() {
+                let name = match long {
+                    Some(units) => utf16_chars(units.iter().copied()).collect(),
+                    None => short_name(entry, |text| text.to_string()),
+                };
+                let file_type = if entry.is_dir() { FileType::Directory } else { FileType::File };
+                entries.push(DirEntry { name, file_type });
+            }
+            ControlFlow::Continue(())
+        });
+        listed.map_err(|error| convert(&error, path))?;
+        Ok(entries)
     }
 
     fn read_link(&mut self, path: &str) -> Result<String, Error> {
-        self.metadata(path)?;
+        self.find(path)?;
         Err(Error { kind: ErrorKind::WrongType, path: path.into() })
     }
 }
 
-/// Mounts `volume` for one operation.
-fn with_driver<T>(
-    volume: &Volume,
-    operation: impl FnOnce(&mut Mounted<'_>) -> DriverResult<T>,
-) -> DriverResult<T> {
-    let mut token = MountToken::new();
-    let device = VolumeIo(volume.clone());
-    let mut driver = Mounted::mount_with(device, &mut token, Options::new().read_only())
-        .map_err(hadris_fs::MountError::into_error)?;
-    operation(&mut driver)
+/// What the primitives work on.
+struct Medium {
+    io: VolumeIo,
+    /// The block that was looked at last.
+    block: BlockBuf<[u8; BLOCK_SIZE]>,
+    layout: Layout,
 }
 
-fn label(driver: &mut Mounted<'_>) -> DriverResult<Option<String>> {
-    let mut text = [0; 64];
-    match driver.label(&mut text) {
-        Ok(label) => Ok(label.map(Into::into)),
-        Err(error) if error.device_error().is_some() => Err(error),
-        // A damaged label is no reason not to boot.
-        Err(_) => Ok(None),
+impl Medium {
+    fn new(volume: Volume) -> DriverResult<Self> {
+        let mut io = VolumeIo(volume);
+        let mut block = BlockBuf::new(BLOCK_SIZE).ok_or(HadrisKind::Unsupported)?;
+        let geometry = raw::read_geometry(&mut io, &mut block)?;
+        Ok(Self { io, block, layout: Layout::new(geometry) })
     }
-}
 
-/// The directory that holds the last component of `path`, and that component; none for the root.
-fn parent<'path>(
-    driver: &mut Mounted<'_>,
-    path: &'path str,
-) -> DriverResult<(Dir, Option<&'path str>)> {
-    let components = normalised(path);
-    match components.split_last() {
-        Some((name, above)) => Ok((directory(driver, above)?, Some(name))),
-        None => Ok((driver.root(), None)),
+    fn kind(&self) -> FatKind {
+        self.layout.geometry().kind()
     }
-}
 
-fn directory(driver: &mut Mounted<'_>, components: &[&str]) -> DriverResult<Dir> {
-    let mut directory = driver.root();
-    for component in components {
-        directory = driver.open_dir(directory, component)?;
-    }
-    Ok(directory)
-}
-
-/// All pieces of `file`. `hadris-fat` walks the whole chain at each call, so after a try with room
-/// for what most files need comes one with room for all that are accepted.
-fn extents(
-    driver: &mut Mounted<'_>,
-    file: &hadris_fat::embedded::File<'_>,
-) -> DriverResult<Vec<Extent>> {
-    for room in [64, MAX_RUNS + 1] {
-        let mut extents = vec![Extent::new(0, 0); room];
-        let count = driver.extents(file, 0, &mut extents)?;
-        if count < room {
-            extents.truncate(count);
-            return Ok(extents);
+    fn label(&mut self) -> DriverResult<Option<String>> {
+        let mut label = None;
+        let listed = self.each_entry(self.layout.root(), |entry, _| {
+            if !entry.is_label() {
+                return ControlFlow::Continue(());
+            }
+            let mut text = [0; short_name::DISPLAY_MAX];
+            let length = short_name::display_label(&entry.name(), decode, &mut text);
+            label = str::from_utf8(&text[..length]).ok().map(Into::into);
+            ControlFlow::Break(())
+        });
+        match listed {
+            // A damaged root is no reason not to mount: it is named when a path is looked up.
+            Err(error) if error.device_error().is_none() => Ok(None),
+            other => other.map(|()| label),
         }
     }
-    Err(HadrisError::new(HadrisKind::LimitExceeded, "a file in too many pieces"))
-}
 
-fn map_of(extents: &[Extent]) -> DriverResult<RunMap> {
-    let mut map = RunMap::default();
-    for extent in extents {
-        let run =
-            Run { offset: extent.file_offset(), position: extent.offset(), length: extent.len() };
-        map.push(run).map_err(|_| HadrisKind::Corrupt)?;
-    }
-    Ok(map)
-}
-
-fn file_type(file_type: HadrisType) -> FileType {
-    match file_type {
-        HadrisType::File => FileType::File,
-        HadrisType::Dir => FileType::Directory,
-        _ => FileType::Other,
-    }
-}
-
-fn convert(error: HadrisError<block::Error>, path: &str) -> Error {
-    let kind = match error.kind() {
-        HadrisKind::NotFound | HadrisKind::InvalidInput | HadrisKind::NameTooLong => {
-            ErrorKind::NotFound
+    fn find(&mut self, path: &str) -> DriverResult<Found> {
+        let mut found = Found::Directory(self.layout.root());
+        for name in normalised(path) {
+            let Found::Directory(directory) = found else {
+                return Err(HadrisKind::NotADirectory.into());
+            };
+            found = self.find_in(directory, name)?;
         }
-        HadrisKind::NotADirectory | HadrisKind::IsADirectory => ErrorKind::WrongType,
-        HadrisKind::Unsupported => ErrorKind::Feature(describe(&error)),
-        _ => match error.device_error() {
-            Some(error) => ErrorKind::Device(error.clone()),
-            None => ErrorKind::Corrupt(describe(&error)),
-        },
+        Ok(found)
+    }
+
+    fn find_in(&mut self, directory: DirStart, name: &str) -> DriverResult<Found> {
+        let mut found = None;
+        self.each_entry(directory, |entry, long| {
+            if entry.is_visible() && is_named(entry, long, name) {
+                found = Some(*entry);
+                return ControlFlow::Break(());
+            }
+            ControlFlow::Continue(())
+        })?;
+        let entry = found.ok_or(HadrisKind::NotFound)?;
+        let first = entry.first_cluster(self.kind());
+        if entry.is_dir() {
+            let first = self.layout.check_cluster(first)?;
+            return Ok(Found::Directory(DirStart::Chain(first)));
+        }
+        Ok(Found::File { first, size: entry.size() })
+    }
+
+    /// Shows the entries of a directory, with their long names, until `each` breaks.
+    fn each_entry(
+        &mut self,
+        directory: DirStart,
+        mut each: impl FnMut(&ShortEntry, Option<&[u16]>) -> ControlFlow<()>,
+    ) -> DriverResult<()> {
+        let Self { io, block, layout } = self;
+        let mut walk = DirWalk::new(directory);
+        let mut long = Assembler::new();
+        for slot in 0..MAX_DIR_ENTRIES {
+            let Some(offset) = raw::slot_offset(io, block, layout, &mut walk, slot)? else { break };
+            match raw::read_slot(io, block, offset)? {
+                Slot::End => break,
+                Slot::Free => long.reset(),
+                Slot::Long(part) => long.push(&part),
+                Slot::Short(entry) => {
+                    let name = long.finish(entry.lfn_checksum());
+                    if each(&entry, name.filter(|units| !units.is_empty())).is_break() {
+                        break;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Follows the chain of a file of `size` bytes.
+    fn map(&mut self, first: u32, size: u32) -> DriverResult<RunMap> {
+        let Self { io, block, layout } = self;
+        let cluster_size = u64::from(layout.geometry().cluster_size());
+        let clusters = u64::from(size).div_ceil(cluster_size);
+        let mut map = RunMap::default();
+        let mut at = ChainPos::start(first);
+        for number in 0..clusters {
+            if number > 0 {
+                match raw::next(io, block, layout, at.cluster())? {
+                    Some(next) if at.advance(next) => {}
+                    Some(_) => return Err(corrupt("its cluster chain is a loop")),
+                    None => return Err(corrupt("its cluster chain is shorter than its size")),
+                }
+            }
+            let run = Run {
+                offset: number * cluster_size,
+                position: layout.cluster_at(at.cluster())?,
+                length: cluster_size,
+            };
+            map.push(run).map_err(|error| match error {
+                RunError::TooMany => HadrisKind::LimitExceeded,
+                RunError::OutOfOrder => HadrisKind::Corrupt,
+            })?;
+        }
+        Ok(map)
+    }
+}
+
+/// Whether `name` is an entry's long or short name.
+fn is_named(entry: &ShortEntry, long: Option<&[u16]>, name: &str) -> bool {
+    let is_long = |units: &[u16]| eq_folded(name.encode_utf16(), units.iter().copied(), fold_ascii);
+    long.is_some_and(is_long) || short_name(entry, |short| short.eq_ignore_ascii_case(name))
+}
+
+/// Shows an entry's short name.
+fn short_name<T>(entry: &ShortEntry, show: impl FnOnce(&str) -> T) -> T {
+    let mut text = [0; short_name::DISPLAY_MAX];
+    let length = short_name::display(&entry.name(), entry.nt_case(), decode, &mut text);
+    show(str::from_utf8(&text[..length]).unwrap_or_default())
+}
+
+fn decode(byte: u8) -> char {
+    Cp437.decode(byte)
+}
+
+fn corrupt(what: &'static str) -> HadrisError<block::Error> {
+    HadrisError::new(HadrisKind::Corrupt, what)
+}
+
+fn convert(error: &HadrisError<block::Error>, path: &str) -> Error {
+    let kind = match (error.device_error(), error.kind()) {
+        (Some(error), _) => ErrorKind::Device(error.clone()),
+        (None, HadrisKind::NotFound) => ErrorKind::NotFound,
+        (None, HadrisKind::NotADirectory) => ErrorKind::WrongType,
+        (None, HadrisKind::Unsupported) => ErrorKind::Feature(error.to_string()),
+        (None, HadrisKind::LimitExceeded) => {
+            ErrorKind::Feature(format!("a file in over {MAX_RUNS} pieces"))
+        }
+        (None, _) => ErrorKind::Corrupt(error.to_string()),
     };
     Error { kind, path: path.into() }
 }
 
-fn describe(error: &HadrisError<block::Error>) -> String {
-    format!("{error}")
-}
-
-/// A volume as `hadris-fat` wants it.
+/// A volume as `hadris` wants it.
 struct VolumeIo(Volume);
 
 impl ErrorType for VolumeIo {
@@ -228,7 +289,7 @@ impl ErrorType for VolumeIo {
 impl HadrisDevice for VolumeIo {
     fn block_size(&self) -> BlockSize {
         const SIZE: BlockSize = BlockSize::new(512).expect("not zero");
-        const { assert!(block::BLOCK_SIZE == 512) };
+        const { assert!(BLOCK_SIZE == 512) };
         SIZE
     }
 

@@ -63,18 +63,6 @@ impl RunMap {
         let run = self.0.get(self.0.partition_point(|run| run.end() <= offset))?;
         run.position.checked_add(offset.checked_sub(run.offset)?)
     }
-
-    /// Whether the runs cover `size` bytes from the start without a gap.
-    pub(super) fn covers(&self, size: u64) -> bool {
-        let mut end = 0;
-        for run in &self.0 {
-            if run.offset > end {
-                return false;
-            }
-            end = run.end();
-        }
-        end >= size
-    }
 }
 
 /// An open file.
