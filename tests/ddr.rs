@@ -1,6 +1,6 @@
 //! DRAM bring-up on the model of controller and PHY.
 
-use std::fmt::Write;
+use std::{fmt::Write, time::Duration};
 
 use evk::models::ddr::{
     Fault,
@@ -10,6 +10,8 @@ use evk::models::ddr::{
 use firn::{
     board::MEMORIES,
     ddr::{self, Error, Findings, Spacing, saved, timing::Timing},
+    error::{Code, Coded},
+    memory::Region,
 };
 use sha2::{Digest, Sha256};
 
@@ -31,7 +33,10 @@ struct Attempt {
 }
 
 fn attempt(timing: &'static Timing, blobs: &Blobs, faults: &[Fault]) -> Attempt {
-    let bench = Bench::new(faults);
+    attempt_on(Bench::new(faults), timing, blobs)
+}
+
+fn attempt_on(bench: Bench, timing: &'static Timing, blobs: &Blobs) -> Attempt {
     let mut room = vec![0xdead_beef; saved::words(timing)];
     let saved = saved::Saved::new(saved::ADDRESS, &mut room, timing).expect("room enough");
     let firmware = blobs.firmware().expect("blobs of possible sizes");
@@ -183,4 +188,269 @@ fn rank_to_rank_corrections_follow_the_fields_of_the_message_block() {
         vectors += 1;
     }
     assert_eq!(vectors, 10);
+}
+
+/// The corrections in a bring-up whose 1D runs find these differences: DRAMTMG2 and RANKCTL of set
+/// point 0, 1 and 2.
+fn corrections(a: [u16; 6], b: [u16; 7]) -> Vec<String> {
+    let faults = [Fault::Differences(a, b)];
+    let attempt = attempt(timing("lpddr4-4000"), &Blobs::smallest(), &faults);
+    attempt.outcome.expect("online");
+    let stores = text(&attempt.bench.take_stores());
+    let start = stores.iter().rposition(|line| line == "W 0x3d4001b0 0x00000030").expect("a start");
+    stores[start - 6..start].to_vec()
+}
+
+#[test]
+fn only_the_correction_differs_from_u_boot_and_only_where_its_mix_up_of_channels_matters() {
+    // U-Boot's maxima of RR and WW, where channel B's first and last byte replace channel A's.
+    let mut differing = Vec::new();
+    for line in include_str!("fixtures/ddr/cdd-vectors.tsv").lines().skip(1) {
+        let columns: Vec<&str> = line.split('\t').collect();
+        let hex = |text: &str| u16::from_str_radix(text.trim_start_matches("0x"), 16).expect("hex");
+        let words = |text: &str| text.split(',').map(hex).collect::<Vec<u16>>();
+        let (a, b) = (words(columns[1]), words(columns[2]));
+        let found = corrections(a.try_into().expect("six"), b.try_into().expect("seven"));
+        let line = |address: &str, value: &str| format!("W {address} {value}");
+        assert_eq!(found[0], line("0x3d400108", columns[7]), "{}", columns[0]);
+        assert_eq!(found[1], line("0x3d4000f4", columns[8]), "{}", columns[0]);
+        if found[1] != line("0x3d4000f4", columns[11]) {
+            differing.push((columns[0], columns[8], columns[11]));
+        }
+    }
+    assert_eq!(
+        differing,
+        [
+            ("A.RR(1,0)=16 only", "0x00000cf9", "0x00000c99"),
+            ("A.WW(0,1)=8 only", "0x00000f99", "0x00000c99"),
+        ]
+    );
+}
+
+#[test]
+fn raw_blobs_are_written_as_long_as_they_are() {
+    let attempt = attempt(timing("lpddr4-4000"), &Blobs::raw(), &[]);
+    assert_same(&text(&attempt.bench.take_stores()), &reference(&Blobs::raw()));
+    attempt.outcome.expect("online");
+}
+
+/// Rows of a table as stores.
+fn controller_rows(timing: &Timing) -> Vec<String> {
+    timing
+        .controller
+        .iter()
+        .map(|row| format!("W {:#010x} {:#010x}", row.address, row.value))
+        .collect()
+}
+
+fn phy_rows(rows: &[ddr::timing::PhyWrite]) -> Vec<String> {
+    let line = |row: &ddr::timing::PhyWrite| {
+        format!("W {:#010x} {:#010x}", 0x3c00_0000 + 4 * row.register(), row.value())
+    };
+    rows.iter().map(line).collect()
+}
+
+/// `lines` with `to` in the place of `from`, which must be there once.
+fn replaced(lines: &[String], from: &[String], to: &[String]) -> Vec<String> {
+    let places: Vec<usize> =
+        (0..=lines.len() - from.len()).filter(|at| lines[*at..].starts_with(from)).collect();
+    assert_eq!(places.len(), 1, "{} lines from {}", from.len(), from[0]);
+    let (before, rest) = lines.split_at(places[0]);
+    [before, to, &rest[from.len()..]].concat()
+}
+
+fn line(text: &str) -> Vec<String> {
+    vec![text.to_owned()]
+}
+
+#[test]
+fn slower_memory_differs_by_its_tables_clock_and_corrections() {
+    let (fast, slow) = (timing("lpddr4-4000"), timing("lpddr4-2400"));
+    let mut expected = reference(&Blobs::padded());
+    expected = replaced(&expected, &controller_rows(fast), &controller_rows(slow));
+    expected = replaced(&expected, &phy_rows(fast.phy), &phy_rows(slow.phy));
+    expected = replaced(&expected, &phy_rows(fast.pie), &phy_rows(slow.pie));
+    for run in [0, 3] {
+        let [from, to] = [fast, slow].map(|timing| phy_rows(timing.runs[run].message));
+        expected = replaced(&expected, &from, &to);
+    }
+    for line in &mut expected {
+        // 300 / 3 / 2^2 instead of 250 / 3 / 2.
+        if line == "W 0x30360054 0x000fa031" {
+            "W 0x30360054 0x0012c032".clone_into(line);
+        }
+    }
+    expected =
+        replaced(&expected, &line("W 0x3d400108 0x09122023"), &line("W 0x3d400108 0x060c191b"));
+    let attempt = attempt(slow, &Blobs::padded(), &[]);
+    assert_same(&text(&attempt.bench.take_stores()), &expected);
+    let (dram, _) = attempt.outcome.expect("online");
+    assert_eq!(dram.bytes, 6 << 30);
+}
+
+#[test]
+fn memory_with_codes_is_filled_before_it_saves_power() {
+    let (plain, protected) = (timing("lpddr4-4000"), timing("lpddr4-4000-ecc"));
+    let expected = reference(&Blobs::padded());
+    let mut expected = replaced(&expected, &controller_rows(plain), &controller_rows(protected));
+    let last = expected.pop();
+    let pieces = (0..7)
+        .flat_map(|piece| [0, 0x2000_0000, 0x4000_0000].map(|part| part + piece * 0x400_0000));
+    for first in pieces {
+        expected.extend(
+            [
+                (0x320, 0),
+                (0x074, 0x7b0),
+                (0x490, 0),
+                (0xf38, first),
+                (0xf40, first + 0x3ff_ffff),
+                (0xf24, 0x14),
+                (0xf2c, 0x55aa_55aa),
+                (0xf24, 0x15),
+                (0xf24, 0x14),
+                (0xf24, 0x100),
+                (0xf24, 0x101),
+                (0x490, 1),
+                (0x320, 1),
+            ]
+            .map(|(offset, value)| format!("W {:#010x} {value:#010x}", 0x3d40_0000 + offset)),
+        );
+    }
+    expected.extend(
+        [
+            (0x320, 0),
+            (0x490, 0),
+            (0xf38, 0),
+            (0xf40, 0x5fff_ffff_u32),
+            (0xf24, 0x100),
+            (0xf24, 0x100),
+            (0xf24, 0x101),
+            (0x490, 1),
+            (0x320, 1),
+        ]
+        .map(|(offset, value)| format!("W {:#010x} {value:#010x}", 0x3d40_0000 + offset)),
+    );
+    expected.extend(last);
+    let attempt = attempt(protected, &Blobs::padded(), &[]);
+    assert_same(&text(&attempt.bench.take_stores()), &expected);
+    let (dram, _) = attempt.outcome.expect("online");
+    let usable: u64 = dram.banks().map(Region::size).sum();
+    assert_eq!((dram.bytes, usable), (6 << 30, (6 << 30) / 8 * 7));
+}
+
+#[test]
+fn each_failure_has_its_code_says_where_it_was_and_ends_in_time() {
+    let seconds = Duration::from_secs;
+    for (fault, code, words, most) in [
+        (Fault::NoLock, Code::DramClock, "first clock: register 0x30360050", seconds(1)),
+        (Fault::NoHandshake, Code::DramController, "register 0x3d400324 stays 0x0", seconds(1)),
+        (
+            Fault::StuckBit(1),
+            Code::DramFirmwareDamaged,
+            "0xbb54 at 0x3c140004, not 0xbb55",
+            seconds(1),
+        ),
+        (Fault::StuckBit(0x4001), Code::DramFirmwareDamaged, "data memory", seconds(1)),
+        (Fault::Silent(0), Code::DramTrainingSilent, "run 0 (1D at 4000 MT/s)", seconds(6)),
+        (Fault::Silent(2), Code::DramTrainingSilent, "run 2 (1D at 100 MT/s)", seconds(6)),
+        (Fault::Deaf(1), Code::DramTrainingSilent, "run 1 (1D at 400 MT/s)", seconds(1)),
+        (Fault::Fails(0), Code::DramTrainingFailed, "the last stage 0x01 (end of fine", seconds(1)),
+        (Fault::Fails(3), Code::DramTrainingFailed, "run 3 (2D at 4000 MT/s)", seconds(1)),
+        (Fault::NoCalibration, Code::DramController, "calibrating the PHY", seconds(2)),
+        (Fault::NoPhy, Code::DramController, "starting the PHY", seconds(2)),
+        (Fault::NoNormalMode, Code::DramController, "starting the controller", seconds(2)),
+        (Fault::NoFill, Code::DramController, "filling memory", seconds(6)),
+    ] {
+        let attempt = attempt(timing("lpddr4-4000-ecc"), &Blobs::padded(), &[fault]);
+        let error = attempt.outcome.expect_err("a fault");
+        assert_eq!(error.code(), code, "{fault:?}: {error}");
+        assert!(error.to_string().contains(words), "{fault:?}: {error}");
+        assert!(attempt.bench.elapsed() < most, "{fault:?}: {:?}", attempt.bench.elapsed());
+        assert_eq!(attempt.bench.broken_rules(), Vec::<String>::new(), "{fault:?}");
+        assert!(!attempt.bench.is_online(), "{fault:?}");
+    }
+}
+
+#[test]
+fn firmware_that_talks_for_ever_is_stopped() {
+    let slow = Bench::with_access_time(&[Fault::Endless(1)], Duration::from_millis(1));
+    let attempt = attempt_on(slow, timing("lpddr4-4000"), &Blobs::smallest());
+    let error = attempt.outcome.expect_err("no end");
+    assert_eq!(error.code(), Code::DramTrainingSilent);
+    assert!(
+        error.to_string().contains("run 1 (1D at 400 MT/s): the firmware comes to no end"),
+        "{error}"
+    );
+    assert!(attempt.bench.elapsed() < Duration::from_secs(32), "{:?}", attempt.bench.elapsed());
+}
+
+#[test]
+fn nothing_is_written_after_a_run_that_failed_or_fell_silent() {
+    let expected = reference(&Blobs::padded());
+    // Where each run's firmware is started.
+    let starts: Vec<usize> =
+        (0..expected.len() - 1).filter(|at| expected[*at] == "W 0x3c340264 0x00000000").collect();
+    assert_eq!(starts.len(), 4);
+    for (run, start) in starts.into_iter().enumerate() {
+        let silent = attempt(timing("lpddr4-4000"), &Blobs::padded(), &[Fault::Silent(run)]);
+        assert_same(&text(&silent.bench.take_stores()), &expected[..=start]);
+        // Five words, each acknowledged by two stores.
+        let failed = attempt(timing("lpddr4-4000"), &Blobs::padded(), &[Fault::Fails(run)]);
+        assert_same(&text(&failed.bench.take_stores()), &expected[..=start + 10]);
+    }
+}
+
+#[test]
+fn an_examined_failure_names_the_firmware_and_the_ranks() {
+    let attempt = attempt(timing("lpddr4-4000"), &Blobs::padded(), &[Fault::Fails(0)]);
+    let error = attempt.outcome.expect_err("a failure");
+    attempt.bench.take_stores();
+    let error = ddr::examine(error, &attempt.bench, &attempt.bench);
+    assert!(error.to_string().ends_with("firmware revision 0x2020, failed ranks 0x03"), "{error}");
+    assert_eq!(
+        text(&attempt.bench.take_stores()),
+        ["W 0x3c340264 0x00000001", "W 0x3c340000 0x00000000", "W 0x3c340000 0x00000001"]
+    );
+    assert_eq!(attempt.bench.broken_rules(), Vec::<String>::new());
+}
+
+#[test]
+fn a_second_attempt_begins_from_reset_and_does_all_again() {
+    // The PLL's control register is read before it is written, and is not reset.
+    let without_pll = |lines: Vec<String>| -> Vec<String> {
+        lines.into_iter().filter(|line| !line.starts_with(PLL)).collect()
+    };
+    let expected = without_pll(reference(&Blobs::padded()));
+    for fault in
+        [Fault::NoLock, Fault::StuckBit(7), Fault::Fails(1), Fault::Silent(3), Fault::NoPhy]
+    {
+        let first = attempt(timing("lpddr4-4000"), &Blobs::padded(), &[fault]);
+        first.outcome.expect_err("a fault");
+        first.bench.set_faults(&[]);
+        first.bench.take_stores();
+        let second = attempt_on(first.bench, timing("lpddr4-4000"), &Blobs::padded());
+        second.outcome.expect("online");
+        assert_same(&without_pll(text(&second.bench.take_stores())), &expected);
+        assert_eq!(second.bench.broken_rules(), Vec::<String>::new(), "{fault:?}");
+    }
+}
+
+#[test]
+fn findings_tell_of_each_run() {
+    let attempt = attempt(timing("lpddr4-4000"), &Blobs::padded(), &[]);
+    let (_, findings) = attempt.outcome.expect("online");
+    let runs: Vec<String> = findings.runs().map(|finding| finding.run.to_string()).collect();
+    assert_eq!(
+        runs,
+        [
+            "run 0 (1D at 4000 MT/s)",
+            "run 1 (1D at 400 MT/s)",
+            "run 2 (1D at 100 MT/s)",
+            "run 3 (2D at 4000 MT/s)"
+        ]
+    );
+    assert!(findings.runs().all(|finding| finding.evidence.revision == 0x2020));
+    let words: Vec<u32> = findings.runs().map(|finding| finding.heard.words).collect();
+    assert_eq!(words, [15, 15, 15, 10]);
+    assert_eq!(findings.spacings().len(), 3);
 }

@@ -79,6 +79,10 @@ pub enum Cause {
     },
     /// The firmware says so.
     TrainingFailed,
+    /// The firmware sends no mail.
+    NoMail,
+    /// The firmware does not see that a mail was taken.
+    NoAcknowledgement,
     /// The firmware talks, but comes to no end.
     Endless,
     /// The controller's address map makes no sense.
@@ -126,7 +130,7 @@ pub struct Error {
 pub struct Evidence {
     /// Revision of the firmware.
     pub revision: u16,
-    /// A bit for each rank that it failed on.
+    /// A bit for each rank that it failed on; filled in when a run ends.
     pub failed_ranks: u8,
 }
 
@@ -146,8 +150,7 @@ impl Coded for Error {
         match self.cause {
             Cause::FirmwareDamaged { .. } => Code::DramFirmwareDamaged,
             Cause::TrainingFailed => Code::DramTrainingFailed,
-            Cause::Endless => Code::DramTrainingSilent,
-            Cause::NoAnswer { .. } if self.step == Step::Train => Code::DramTrainingSilent,
+            Cause::NoMail | Cause::NoAcknowledgement | Cause::Endless => Code::DramTrainingSilent,
             Cause::NoClock(_) => Code::DramClock,
             Cause::NoAnswer { .. } if matches!(self.step, Step::Clock | Step::RunClock) => {
                 Code::DramClock
@@ -168,7 +171,11 @@ impl fmt::Display for Error {
             self.heard.fmt(f)?;
         }
         if let Some(Evidence { revision, failed_ranks }) = self.evidence {
-            write!(f, "; firmware revision {revision:#06x}, failed ranks {failed_ranks:#04x}")?;
+            write!(f, "; firmware revision {revision:#06x}")?;
+            // A run that came to no end has not filled it in.
+            if self.cause == Cause::TrainingFailed {
+                write!(f, ", failed ranks {failed_ranks:#04x}")?;
+            }
         }
         Ok(())
     }
@@ -194,6 +201,8 @@ impl fmt::Display for Cause {
                 )
             }
             Self::TrainingFailed => f.write_str("the firmware reports failure"),
+            Self::NoMail => f.write_str("the firmware sends no mail"),
+            Self::NoAcknowledgement => f.write_str("the firmware does not see that mail was taken"),
             Self::Endless => f.write_str("the firmware comes to no end"),
             Self::NoSize => f.write_str("the controller's address map makes no sense"),
         }
@@ -203,7 +212,7 @@ impl fmt::Display for Cause {
 impl fmt::Display for Heard {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.last {
-            None => f.write_str("; no mail")?,
+            None => f.write_str("; nothing was heard of it")?,
             Some(mail) => write!(f, "; {} words of mail, the last mail {mail}", self.words)?,
         }
         if let Some(stage) = self.stage {

@@ -120,11 +120,13 @@ impl<'a, B: Bus, C: Clock> Mailbox<'a, B, C> {
         if self.end.passed(self.ports.clock) {
             return Err(Cause::Endless);
         }
-        self.ports.poll(STATE, STATE_EMPTY, 0, MAIL)?;
+        self.ports.poll(STATE, STATE_EMPTY, 0, MAIL).map_err(|_| Cause::NoMail)?;
         let low = self.ports.read(LOW) & 0xffff;
         let word = high(&self.ports) << 16 | low;
         self.ports.write(ACKNOWLEDGED, 0);
-        self.ports.poll(STATE, STATE_EMPTY, STATE_EMPTY, ACKNOWLEDGE)?;
+        self.ports
+            .poll(STATE, STATE_EMPTY, STATE_EMPTY, ACKNOWLEDGE)
+            .map_err(|_| Cause::NoAcknowledgement)?;
         self.ports.write(ACKNOWLEDGED, 1);
         self.heard.words += 1;
         Ok(word)

@@ -113,3 +113,106 @@ impl Dram {
         Region::new(START, self.bytes)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeMap, vec, vec::Vec};
+
+    use super::*;
+
+    const GIB: u64 = 1 << 30;
+
+    /// A controller with these registers.
+    struct Registers(BTreeMap<u32, u32>);
+
+    impl Registers {
+        /// MSTR, ECCCFG0, and the address map from 0 on.
+        fn new(mode: u32, codes: u32, map: [u32; 8]) -> Self {
+            let map = (ADDRMAP..).step_by(4).zip(map);
+            Self(map.chain([(MSTR, mode), (ECCCFG0, codes)]).collect())
+        }
+    }
+
+    impl Bus for Registers {
+        fn read16(&self, _: u32) -> u16 {
+            panic!("the controller's registers are 32 bits wide");
+        }
+        fn write16(&self, _: u32, _: u16) {
+            panic!("nothing is written");
+        }
+        fn read32(&self, address: u32) -> u32 {
+            self.0.get(&address).copied().unwrap_or(0)
+        }
+        fn write32(&self, _: u32, _: u32) {
+            panic!("nothing is written");
+        }
+    }
+
+    const EVK_MODE: u32 = 0xa308_0020;
+    const EVK_MAP: [u32; 8] = [0x16, 0x0008_0808, 0, 0, 0x1f1f, 0x0707_0707, 0x6807_0707, 0xf08];
+
+    fn banks(dram: Dram) -> Vec<(u64, u64)> {
+        dram.banks().map(|bank| (bank.start(), bank.end())).collect()
+    }
+
+    #[test]
+    fn three_gigabytes_in_each_of_two_ranks_are_six_in_two_banks() {
+        let dram = size(&Registers::new(EVK_MODE, 0x0102_7f10, EVK_MAP)).unwrap();
+        assert_eq!((dram.bytes, dram.ranks, dram.rank_stride), (6 * GIB, 2, GIB));
+        assert_eq!(banks(dram), [(GIB, 4 * GIB), (4 * GIB, 7 * GIB)]);
+    }
+
+    #[test]
+    fn inline_ecc_takes_the_last_eighth_of_each_part() {
+        let map = [0x13, 0x0005_0505, 0, 0x1313_1300, 0x1f1f, 0x0404_0404, 0x6804_0404, 0xf08];
+        let dram = size(&Registers::new(EVK_MODE, 0x0102_7f54, map)).unwrap();
+        assert_eq!((dram.bytes, dram.rank_stride), (6 * GIB, GIB / 8));
+        assert_eq!(
+            banks(dram),
+            [
+                (0x4000_0000, 0xb000_0000),
+                (0xc000_0000, 0x1_0000_0000),
+                (0x1_0000_0000, 0x1_3000_0000),
+                (0x1_4000_0000, 0x1_b000_0000),
+            ]
+        );
+        let mut map = EVK_MAP;
+        (map[6], map[7]) = (0x0707_0707, 0xf0f);
+        let dram = size(&Registers::new(EVK_MODE, 0x0102_7f54, map)).unwrap();
+        assert_eq!(dram.bytes, 4 * GIB);
+        assert_eq!(banks(dram), [(GIB, 4 * GIB), (4 * GIB, 4 * GIB + GIB / 2)]);
+    }
+
+    #[test]
+    fn smaller_and_larger_memory_follows_from_ranks_rows_and_columns() {
+        for (mode, rank, map6, map7, gib) in [
+            // One rank of 16 rows, of 15, of 17; two of 16, of 17.
+            (0xa108_0020, 0x1f, 0x0707_0707, 0xf0f, 2),
+            (0xa108_0020, 0x1f, 0x0f07_0707, 0xf0f, 1),
+            (0xa108_0020, 0x1f, 0x0707_0707, 0xf07, 4),
+            (EVK_MODE, 0x17, 0x0707_0707, 0xf0f, 4),
+            (EVK_MODE, 0x18, 0x0707_0707, 0xf07, 8),
+        ] {
+            let mut map = EVK_MAP;
+            (map[0], map[6], map[7]) = (rank, map6, map7);
+            let dram = size(&Registers::new(mode, 0, map)).unwrap();
+            assert_eq!(dram.bytes, gib * GIB, "{mode:#x} {map6:#x} {map7:#x}");
+            let expected = match gib {
+                1..=3 => vec![(GIB, (1 + gib) * GIB)],
+                _ => vec![(GIB, 4 * GIB), (4 * GIB, (1 + gib) * GIB)],
+            };
+            assert_eq!(banks(dram), expected);
+        }
+    }
+
+    #[test]
+    fn a_controller_that_is_absent_or_makes_no_sense_has_no_size() {
+        assert_eq!(size(&Registers(BTreeMap::new())), None);
+        for mode in [0x0000_0020, 0xa308_0010, 0xa308_1020, 0xa708_0020, u32::MAX] {
+            assert_eq!(size(&Registers::new(mode, 0, EVK_MAP)), None, "{mode:#x}");
+        }
+        // More than there are addresses for.
+        let map = [0x16, 0x0008_0808, 0, 0, 0, 0x0707_0707, 0x0807_0707, 0x707];
+        assert_eq!(size(&Registers::new(EVK_MODE, 0, map)), None);
+    }
+}

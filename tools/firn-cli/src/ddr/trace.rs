@@ -66,7 +66,11 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     if let Some(run) = arguments.fail.max(arguments.silent)
         && run >= timing.runs.len()
     {
-        bail!("there is no training run {run}: the last one is {}", timing.runs.len() - 1);
+        eprintln!(
+            "error: there is no training run {run}: the last one is {}",
+            timing.runs.len() - 1
+        );
+        return Ok(ExitCode::from(2));
     }
     let bench = Bench::new(&faults);
     let mut room = vec![0; words(timing)];

@@ -11,7 +11,7 @@ use firn::{mmio::Bus, time::Clock};
 
 use super::{Fault, Model, Width};
 
-/// What a register access and a look at the clock take.
+/// What a register access takes where nobody says otherwise, and a look at the clock.
 const ACCESS: Duration = Duration::from_nanos(100);
 const LOOK: Duration = Duration::from_nanos(100);
 /// After so many looks without a store each takes longer by [`LOOK`]: a long wait costs the host
@@ -42,6 +42,7 @@ impl fmt::Display for Store {
 /// The engine's surroundings.
 pub struct Bench {
     model: RefCell<Model>,
+    access: Duration,
     stores: RefCell<Vec<Store>>,
     loads: Cell<usize>,
     now: Cell<Duration>,
@@ -51,13 +52,24 @@ pub struct Bench {
 impl Bench {
     /// With these faults.
     pub fn new(faults: &[Fault]) -> Self {
+        Self::with_access_time(faults, ACCESS)
+    }
+
+    /// With register accesses that take `access`: slow ones end long waits after fewer looks.
+    pub fn with_access_time(faults: &[Fault], access: Duration) -> Self {
         Self {
             model: RefCell::new(Model::new(faults)),
+            access,
             stores: RefCell::default(),
             loads: Cell::new(0),
             now: Cell::new(Duration::from_secs(1)),
             looks: Cell::new(0),
         }
+    }
+
+    /// With these faults from now on.
+    pub fn set_faults(&self, faults: &[Fault]) {
+        self.model.borrow_mut().set_faults(faults);
     }
 
     /// All stores so far; the record begins anew.
@@ -90,13 +102,13 @@ impl Bench {
     }
 
     fn load(&self, address: u32, width: Width) -> u32 {
-        self.pass(ACCESS);
+        self.pass(self.access);
         self.loads.set(self.loads.get() + 1);
         self.model.borrow_mut().read(address, width)
     }
 
     fn store(&self, address: u32, width: Width, value: u32) {
-        self.pass(ACCESS);
+        self.pass(self.access);
         self.looks.set(0);
         self.stores.borrow_mut().push(Store { width, address, value });
         self.model.borrow_mut().write(address, width, value);

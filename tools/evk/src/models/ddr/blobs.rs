@@ -27,6 +27,20 @@ impl Blobs {
         }
     }
 
+    /// The smallest that there can be.
+    pub fn smallest() -> Self {
+        let mut blobs = Self::raw();
+        for blob in [
+            &mut blobs.one_d_imem,
+            &mut blobs.one_d_dmem,
+            &mut blobs.two_d_imem,
+            &mut blobs.two_d_dmem,
+        ] {
+            blob.truncate(4);
+        }
+        blobs
+    }
+
     /// With zeros behind them up to the size of the memories, as NXP's mkimage lays them out.
     pub fn padded() -> Self {
         let mut blobs = Self::raw();

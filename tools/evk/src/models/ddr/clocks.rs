@@ -26,6 +26,7 @@ pub(super) struct Clocks {
     locked: bool,
     locks: bool,
     powered: bool,
+    assumed: bool,
 }
 
 impl Clocks {
@@ -44,7 +45,17 @@ impl Clocks {
             locked: false,
             locks: !faults.contains(&Fault::NoLock),
             powered: false,
+            assumed: false,
         }
+    }
+
+    pub(super) fn set_faults(&mut self, faults: &[Fault]) {
+        self.locks = !faults.contains(&Fault::NoLock);
+    }
+
+    /// Somebody else's clocks and power: they count as right.
+    pub(super) fn assume(&mut self) {
+        (self.powered, self.assumed) = (true, true);
     }
 
     pub(super) fn has(&self, address: u32) -> bool {
@@ -83,25 +94,31 @@ impl Clocks {
         self.powered
     }
 
-    /// The data rate that the memory's clock makes, in MT/s; 0 if there is none.
-    pub(super) fn rate(&self) -> u32 {
+    /// The data rate that the memory's clock makes, in MT/s, 0 if there is none; `None` if that is
+    /// not known.
+    pub(super) fn rate(&self) -> Option<u32> {
+        if self.assumed {
+            return None;
+        }
         let select = self.register(ROOT_SELECT);
-        if select >> 24 & 7 == 1 {
-            let root = self.register(ROOT_ALTERNATIVE);
-            let source = match root >> 24 & 7 {
-                1 => 800,
-                2 => 100,
-                3 => 500,
-                _ => 0,
-            };
-            return source / ((root >> 16 & 7) + 1);
-        }
-        let control = self.register(PLL);
-        if !self.locked || control & BYPASS != 0 {
-            return 0;
-        }
+        Some(if select >> 24 & 7 == 1 { self.root_rate() } else { self.pll_rate() })
+    }
+
+    fn root_rate(&self) -> u32 {
+        let root = self.register(ROOT_ALTERNATIVE);
+        let source = match root >> 24 & 7 {
+            1 => 800,
+            2 => 100,
+            3 => 500,
+            _ => 0,
+        };
+        source / ((root >> 16 & 7) + 1)
+    }
+
+    fn pll_rate(&self) -> u32 {
         let dividers = self.register(PLL_DIVIDERS);
         let (m, p, s) = (dividers >> 12 & 0x3ff, dividers >> 4 & 0x3f, dividers & 7);
-        if p == 0 { 0 } else { 4 * 24 * m / (p << s) }
+        let runs = self.locked && self.register(PLL) & BYPASS == 0;
+        if runs && p != 0 { 4 * 24 * m / (p << s) } else { 0 }
     }
 }

@@ -50,6 +50,10 @@ impl Controller {
         Self { resets: 0xf, faults: faults.to_vec(), ..Self::default() }
     }
 
+    pub(super) fn set_faults(&mut self, faults: &[Fault]) {
+        self.faults = faults.to_vec();
+    }
+
     fn has(&self, fault: Fault) -> bool {
         self.faults.contains(&fault)
     }

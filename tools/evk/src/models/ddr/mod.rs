@@ -11,6 +11,7 @@ mod clocks;
 mod controller;
 mod phy;
 mod pmu;
+pub mod window;
 
 use clocks::Clocks;
 use controller::Controller;
@@ -42,6 +43,9 @@ pub enum Fault {
     NoNormalMode,
     /// Filling memory never ends.
     NoFill,
+    /// The 1D runs find these differences between the ranks: the registers from 0x54013 and from
+    /// 0x5402c on.
+    Differences([u16; 6], [u16; 7]),
 }
 
 /// The width of an access.
@@ -95,6 +99,18 @@ impl Model {
             phy: Phy::new(faults),
             rules: Rules::default(),
         }
+    }
+
+    /// Leaves clocks and power to somebody else.
+    fn assume_clocks(&mut self) {
+        self.clocks.assume();
+    }
+
+    /// With these faults from now on.
+    pub fn set_faults(&mut self, faults: &[Fault]) {
+        self.clocks.set_faults(faults);
+        self.controller.set_faults(faults);
+        self.phy.set_faults(faults);
     }
 
     /// What a load sees.

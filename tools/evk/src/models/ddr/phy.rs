@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{
     Fault, Patience, Rules, Width,
-    pmu::{Pmu, results},
+    pmu::{End, Pmu, REVISION, differences},
 };
 
 /// Where it is: 32-bit words, one for each 16-bit register.
@@ -23,6 +23,10 @@ const CALIBRATE_NOW: u16 = 0x10;
 const CAL_BUSY: u32 = 0x2_0097;
 /// Memories of the microcontroller.
 const MEMORY: std::ops::Range<u32> = 0x5_0000..0x5_6000;
+/// In the message block.
+const FAILED_RANKS: u32 = 0x5_4007;
+const CHANNEL_A: u32 = 0x5_4013;
+const CHANNEL_B: u32 = 0x5_402c;
 const FREQUENCY: u32 = 0x5_4003;
 const SEQUENCE: u32 = 0x5_4008;
 /// 2D read and write training.
@@ -56,6 +60,10 @@ impl Phy {
             runs: 0,
             one_d_runs: 0,
         }
+    }
+
+    pub(super) fn set_faults(&mut self, faults: &[Fault]) {
+        self.faults = faults.to_vec();
     }
 
     pub(super) fn reset(&mut self, resets: u32) {
@@ -127,7 +135,7 @@ impl Phy {
         address: u32,
         width: Width,
         value: u32,
-        rate: u32,
+        rate: Option<u32>,
         rules: &mut Rules,
     ) {
         let register = (address - BASE) / 4;
@@ -136,10 +144,9 @@ impl Phy {
         match register {
             MICRO_RESET => self.micro_reset(value, rate, rules),
             ACKNOWLEDGED => {
-                if let Some(pmu) = &mut self.pmu
-                    && pmu.acknowledge(value, rules)
-                {
-                    self.finish();
+                let end = self.pmu.as_mut().and_then(|pmu| pmu.acknowledge(value, rules));
+                if let Some(end) = end {
+                    self.finish(end);
                 }
             }
             CALIBRATE if value & CALIBRATE_NOW != 0 => {
@@ -157,7 +164,7 @@ impl Phy {
     }
 
     /// Reset and stall, then stall, then neither: the firmware runs.
-    fn micro_reset(&mut self, value: u16, rate: u32, rules: &mut Rules) {
+    fn micro_reset(&mut self, value: u16, rate: Option<u32>, rules: &mut Rules) {
         match value {
             9 => self.was_reset = true,
             1 => self.pmu = None,
@@ -173,28 +180,37 @@ impl Phy {
         }
     }
 
-    fn start(&mut self, rate: u32, rules: &mut Rules) {
+    fn start(&mut self, rate: Option<u32>, rules: &mut Rules) {
         let frequency = u32::from(self.memory(FREQUENCY).map_or(0, |word| *word));
-        rules.require(frequency.abs_diff(rate) <= 2, || {
-            format!("memory runs at {rate} MT/s, trained for {frequency}")
+        rules.require(rate.is_none_or(|rate| frequency.abs_diff(rate) <= 2), || {
+            format!("memory runs at {rate:?} MT/s, trained for {frequency}")
         });
         let two_dimensional = self.memory(SEQUENCE).is_some_and(|word| *word & SEQUENCE_2D != 0);
         rules.require(self.loaded != 0 || !two_dimensional && self.runs != 0, || {
             "run without its firmware".into()
         });
         self.loaded = 0;
+        self.set_memory(REVISION);
         self.pmu = Some(Pmu::new(self.runs, two_dimensional, &self.faults));
         self.runs += 1;
     }
 
-    /// A run has passed.
-    fn finish(&mut self) {
-        let two_dimensional = self.pmu.as_ref().is_some_and(|pmu| pmu.two_dimensional);
-        for (register, value) in results((!two_dimensional).then_some(self.one_d_runs)) {
-            if let Some(word) = self.memory(register) {
-                *word = value;
-            }
+    fn finish(&mut self, end: End) {
+        self.set_memory((FAILED_RANKS, end.failed_ranks()));
+        if end == End::PassedOneD {
+            let measured = self.faults.iter().find_map(|fault| match fault {
+                Fault::Differences(a, b) => Some((*a, *b)),
+                _ => None,
+            });
+            let (a, b) = measured.unwrap_or_else(|| differences(self.one_d_runs));
+            (CHANNEL_A..).zip(a).chain((CHANNEL_B..).zip(b)).for_each(|word| self.set_memory(word));
+            self.one_d_runs += 1;
         }
-        self.one_d_runs += u16::from(!two_dimensional);
+    }
+
+    fn set_memory(&mut self, (register, value): (u32, u16)) {
+        if let Some(word) = self.memory(register) {
+            *word = value;
+        }
     }
 }

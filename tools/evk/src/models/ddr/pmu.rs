@@ -4,11 +4,8 @@ use std::collections::VecDeque;
 
 use super::{Fault, Patience, Rules};
 
-/// Registers of the message block: revision, failed ranks.
-const REVISION: u32 = 0x5_4001;
-const FAILED_RANKS: u32 = 0x5_4007;
-/// What the model calls its firmware.
-pub(super) const MODEL_REVISION: u16 = 0x2020;
+/// The message block's register with the firmware's revision, and what the model calls its own.
+pub(super) const REVISION: (u32, u16) = (0x5_4001, 0x2020);
 
 /// Fifteen words, two messages among them, without and with two arguments.
 const ONE_D: &[u32] = &[
@@ -36,11 +33,26 @@ const FAILING_WORD: usize = 4;
 /// The microcontroller during a run.
 #[derive(Debug)]
 pub(super) struct Pmu {
-    pub(super) two_dimensional: bool,
+    two_dimensional: bool,
     words: VecDeque<u32>,
     state: State,
     deaf: bool,
     endless: bool,
+}
+
+/// How a run ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    PassedOneD,
+    PassedTwoD,
+    Failed,
+}
+
+impl End {
+    /// What the firmware leaves in the message block, in the high byte.
+    pub(super) fn failed_ranks(self) -> u16 {
+        if self == Self::Failed { 0x0300 } else { 0 }
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -98,41 +110,44 @@ impl Pmu {
         matches!(self.state, State::Ready).then(|| self.words.front().copied()).flatten()
     }
 
-    /// A store to the acknowledgement; true when a run has passed by it.
-    pub(super) fn acknowledge(&mut self, value: u16, rules: &mut Rules) -> bool {
+    /// A store to the acknowledgement, and the end of the run if that was its last word.
+    pub(super) fn acknowledge(&mut self, value: u16, rules: &mut Rules) -> Option<End> {
         match (self.state, value) {
             (State::Ready, 0) => {
                 self.state = State::Told(Patience::default());
-                false
+                None
             }
-            (State::Seen, 1) => {
-                let word = self.words.pop_front();
-                if self.endless {
-                    self.words.push_front(0x01);
-                }
-                self.state = match self.words.is_empty() {
-                    true => State::Done,
-                    false => State::Working(Patience::default()),
-                };
-                self.words.is_empty() && word == Some(0x07)
-            }
+            (State::Seen, 1) => self.go_on(),
             (state, value) => {
                 rules.require(false, || format!("acknowledgement {value} while {state:?}"));
-                false
+                None
             }
         }
     }
+
+    fn go_on(&mut self) -> Option<End> {
+        let word = self.words.pop_front();
+        if self.endless {
+            self.words.push_front(0x01);
+        }
+        if !self.words.is_empty() {
+            self.state = State::Working(Patience::default());
+            return None;
+        }
+        self.state = State::Done;
+        Some(match word {
+            Some(0x07) if self.two_dimensional => End::PassedTwoD,
+            Some(0x07) => End::PassedOneD,
+            _ => End::Failed,
+        })
+    }
 }
 
-/// What a run leaves in the message block; for the 1D run with that number, the ranks' differences.
-pub(super) fn results(one_d_run: Option<u16>) -> Vec<(u32, u16)> {
-    let mut results = vec![(REVISION, MODEL_REVISION), (FAILED_RANKS, 0)];
-    if let Some(run) = one_d_run {
-        let word = |high: u16, low: u16| (high & 0xff) << 8 | low & 0xff;
-        let a = (0..6).map(|k| word(2 + 3 * k + run, 0x81 + 5 * k + run));
-        let b = (0..7).map(|k| word(4 + 2 * k + run, 6 + k + 2 * run));
-        results.extend((0x5_4013..).zip(a));
-        results.extend((0x5_402c..).zip(b));
-    }
-    results
+/// Differences between the ranks that 1D run number `run` finds: the registers from 0x54013 and
+/// from 0x5402c on.
+pub(super) fn differences(run: u16) -> ([u16; 6], [u16; 7]) {
+    let word = |high: u16, low: u16| (high & 0xff) << 8 | low & 0xff;
+    let a = [0, 1, 2, 3, 4, 5].map(|k| word(2 + 3 * k + run, 0x81 + 5 * k + run));
+    let b = [0, 1, 2, 3, 4, 5, 6].map(|k| word(4 + 2 * k + run, 6 + k + 2 * run));
+    (a, b)
 }
