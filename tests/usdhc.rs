@@ -420,6 +420,18 @@ fn stop_leaves_an_idle_controller_and_a_card_at_its_first_voltage() {
 }
 
 #[test]
+fn stop_of_a_slot_that_was_never_used_takes_no_time() {
+    for slot in [SD_SLOT, EMMC] {
+        let bench = Bench::new(slot, None);
+        let mut buffers = Buffers::new();
+        open(slot, &bench, &mut buffers).stop();
+        assert_eq!(bench.issued(), []);
+        assert!(bench.elapsed() < Duration::from_millis(1), "{:?}", bench.elapsed());
+        assert_no_rule_broken(&bench);
+    }
+}
+
+#[test]
 fn card_can_be_used_again_after_stop() {
     let bench = Bench::new(SD_SLOT, sd(SdKind::Sdr104, LARGE));
     let mut buffers = Buffers::new();

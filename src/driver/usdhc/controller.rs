@@ -93,6 +93,8 @@ pub(super) struct Controller<B, C> {
     divider: Divider,
     /// The VSELECT pin asks for 1.8 V.
     low_voltage: bool,
+    /// The card clock was started.
+    running: bool,
     /// A sampling point was found, and is used.
     tuned: bool,
 }
@@ -108,6 +110,7 @@ impl<B: Bus, C: Clock> Controller<B, C> {
             width: BusWidth::One,
             divider: Divider::for_clock(root, IDENTIFICATION_HERTZ, false),
             low_voltage: false,
+            running: false,
             tuned: false,
         }
     }
@@ -118,6 +121,11 @@ impl<B: Bus, C: Clock> Controller<B, C> {
 
     pub(super) fn clock(&self) -> &C {
         &self.clock
+    }
+
+    /// Whether a command can be sent at all.
+    pub(super) fn is_running(&self) -> bool {
+        self.running
     }
 
     pub(super) fn is_low_voltage(&self) -> bool {
@@ -481,7 +489,8 @@ impl<B: Bus, C: Clock> Controller<B, C> {
         .map_err(|_| Error::Controller(Fault::Clock))
     }
 
-    fn stop_clock(&self) {
+    fn stop_clock(&mut self) {
+        self.running = false;
         self.write_vend_spec(false);
         // Not every member of the family tells; by then the clock stands still anyway.
         let _ = poll(&self.clock, CLOCK_GATES, || {
@@ -489,7 +498,8 @@ impl<B: Bus, C: Clock> Controller<B, C> {
         });
     }
 
-    fn start_clock(&self) {
+    fn start_clock(&mut self) {
+        self.running = true;
         self.write_vend_spec(true);
     }
 

@@ -223,8 +223,10 @@ impl<B: Bus, C: Clock, D: Dma, P: OutputPin + InputPin> Host for Usdhc<'_, B, C,
     }
 
     fn stop(&mut self) {
-        // A soldered eMMC and a card at 3.3 V can be identified again after CMD0.
-        let _ = self.controller.run(Command::new(0, 0, ResponseKind::None), None);
+        if self.controller.is_running() {
+            // A soldered eMMC and a card at 3.3 V can be identified again after CMD0.
+            let _ = self.controller.run(Command::new(0, 0, ResponseKind::None), None);
+        }
         if self.controller.is_low_voltage() && !self.first_voltage_is_low() {
             // Only a card that loses power leaves 1.8 V signalling, and not every operating system
             // takes it away.
