@@ -182,11 +182,6 @@ impl Session {
         }
     }
 
-    /// Waits for the rest of the line behind what [`expect`](Self::expect) found.
-    pub fn rest_of_line(&mut self, deadline: Duration) -> Result<String> {
-        self.expect("\n", deadline)
-    }
-
     /// Sends bytes to the serial line.
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) -> Result<()> {
         let keyboard = self.keyboard.as_mut().context("the serial line is closed")?;

@@ -84,3 +84,10 @@ pub fn put_field(name: &str, value: u64) {
     put_hex(value);
     put("\r\n");
 }
+
+/// Stops here for good.
+pub fn rest() -> ! {
+    loop {
+        core::hint::spin_loop();
+    }
+}

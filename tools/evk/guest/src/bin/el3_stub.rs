@@ -38,5 +38,5 @@ global_asm!(
 
 #[panic_handler]
 fn panic(_: &PanicInfo) -> ! {
-    loop {}
+    evk_guest::rest()
 }

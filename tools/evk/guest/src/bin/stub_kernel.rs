@@ -8,7 +8,7 @@
 
 use core::{arch::asm, arch::global_asm, panic::PanicInfo, ptr, slice};
 
-use evk_guest::{put, put_field, put_hex, put_hex_byte, put_printable, start_console};
+use evk_guest::{put, put_field, put_hex, put_hex_byte, put_printable, rest, start_console};
 
 global_asm!(
     ".section .header, \"ax\"",
@@ -118,7 +118,7 @@ fn put_device_tree(address: u64) {
 }
 
 fn find_tree(address: u64) -> Option<&'static [u8]> {
-    if address == 0 || address % 8 != 0 || address >> 40 != 0 {
+    if address == 0 || !address.is_multiple_of(8) || address >> 40 != 0 {
         return None;
     }
     let start: *const u8 = ptr::with_exposed_provenance(address as usize);
@@ -243,11 +243,11 @@ fn power_off() -> ! {
     // SAFETY: the call does not return; where it does, nothing is left to be disturbed.
     unsafe { asm!("smc #0", in("x0") 0x8400_0008u64, options(nomem, nostack)) };
     put("stub kernel: SYSTEM_OFF came back\r\n");
-    loop {}
+    rest()
 }
 
 #[panic_handler]
 fn panic(_: &PanicInfo) -> ! {
     put("stub kernel: panic\r\n");
-    loop {}
+    rest()
 }
