@@ -81,13 +81,12 @@ impl World {
             let index = self.claimed.iter().position(|(claimed, _)| *claimed == region)?;
             Some(self.claimed.swap_remove(index).1)
         };
-        let initrd = hand_over.initrd.and_then(&mut take);
         let (Some(kernel), Some(device_tree)) =
             (take(hand_over.kernel), take(hand_over.device_tree))
         else {
             unreachable!("a hand-over names what was claimed for it")
         };
-        arch::enter_kernel(kernel, device_tree, initrd.as_slice())
+        arch::enter_kernel(kernel, device_tree)
     }
 
     /// Resets the board.
