@@ -172,7 +172,7 @@ impl TestBoard {
     }
 }
 
-fn facts(firmware_tree: Option<&[u8]>) -> Facts<'static> {
+fn facts(firmware_tree: Option<&'static [u8]>) -> Facts<'static> {
     Facts {
         board: &BOARD,
         dram: Dram {
@@ -180,7 +180,7 @@ fn facts(firmware_tree: Option<&[u8]>) -> Facts<'static> {
             source: linux::dram::Source::FirmwareTree,
         },
         taken: vec![(LOADER, "firn", Mapping::Normal)],
-        firmware_tree: firmware_tree.map(Into::into),
+        firmware_tree: firmware_tree.map(|tree| DeviceTree::validate(tree).unwrap()),
     }
 }
 

@@ -35,7 +35,7 @@ pub struct Facts<'a> {
     /// What of it is taken, by whom, and whether the kernel may map it.
     pub taken: Vec<(Region, &'static str, Mapping)>,
     /// The tree that the stage before handed over, validated.
-    pub firmware_tree: Option<Vec<u8>>,
+    pub firmware_tree: Option<DeviceTree<'a>>,
 }
 
 /// DRAM that pieces are loaded to.
@@ -88,10 +88,10 @@ pub fn load(
     let files = &generation.files;
     let mut kernel = Kernel::open(file_system, &files.kernel)?;
     let mut initrds = Initrds::open(file_system, &files.initrds)?;
-    let tree = TreeFile::read(file_system, &files.device_tree, facts)?;
+    let tree = BaseTree::read(file_system, &files.device_tree, facts)?;
     let (mut tree, map) = facts.prepare(tree.validate()?)?;
 
-    let seeds = facts.firmware_tree().map(Seeds::of);
+    let seeds = facts.firmware_tree.map(Seeds::of);
     let mut chosen = Chosen {
         command_line: command_line.unwrap_or(&files.command_line),
         initrd: None,
@@ -121,10 +121,6 @@ pub fn load(
 }
 
 impl Facts<'_> {
-    fn firmware_tree(&self) -> Option<DeviceTree<'_>> {
-        DeviceTree::validate(self.firmware_tree.as_deref()?).ok()
-    }
-
     /// The kernel's tree with the memory that there is, and the map of what may be loaded to.
     fn prepare(&self, tree: DeviceTree<'_>) -> Result<(DeviceTreeBuf, MemoryMap), LoadError> {
         let mut map = MemoryMap::new(self.dram.usable(tree));
@@ -133,7 +129,7 @@ impl Facts<'_> {
         }
         map.reserve_tree(tree);
         // What the stage before keeps counts, too.
-        if let Some(firmware_tree) = self.firmware_tree() {
+        if let Some(firmware_tree) = self.firmware_tree {
             map.reserve_tree(firmware_tree);
         }
         let mut tree = DeviceTreeBuf::from(tree);
@@ -211,17 +207,21 @@ impl<'p> Initrds<'p> {
     }
 }
 
-/// A device tree as read, and where from.
-struct TreeFile {
-    origin: String,
-    bytes: Vec<u8>,
+/// The device tree that the kernel's is made of.
+enum BaseTree<'a> {
+    /// As read from a file, not validated yet.
+    File {
+        path: String,
+        bytes: Vec<u8>,
+    },
+    Firmware(DeviceTree<'a>),
 }
 
-impl TreeFile {
+impl<'a> BaseTree<'a> {
     fn read(
         file_system: &mut dyn FileSystem,
         wanted: &DeviceTreeFile,
-        facts: &Facts<'_>,
+        facts: &Facts<'a>,
     ) -> Result<Self, LoadError> {
         let missing = match wanted {
             DeviceTreeFile::File(path) => return Self::read_file(file_system, path),
@@ -238,11 +238,11 @@ impl TreeFile {
             }
             DeviceTreeFile::FromFirmware => "the entry names none".to_string(),
         };
-        let Some(bytes) = facts.firmware_tree.clone() else {
+        let Some(tree) = facts.firmware_tree else {
             return Err(LoadError::NoDeviceTree(missing));
         };
         log::info!("device tree: {missing}; the one that the loader was started with serves");
-        Ok(Self { origin: "the loader's own device tree".into(), bytes })
+        Ok(Self::Firmware(tree))
     }
 
     fn read_file(file_system: &mut dyn FileSystem, path: &str) -> Result<Self, LoadError> {
@@ -253,12 +253,15 @@ impl TreeFile {
         }
         let mut bytes = vec![0; usize::try_from(size).unwrap_or(0)];
         file.read_at(0, &mut bytes)?;
-        Ok(Self { origin: path.into(), bytes })
+        Ok(Self::File { path: path.into(), bytes })
     }
 
     fn validate(&self) -> Result<DeviceTree<'_>, LoadError> {
-        DeviceTree::validate(&self.bytes)
-            .map_err(|error| LoadError::DeviceTree(self.origin.clone(), error))
+        match self {
+            Self::File { path, bytes } => DeviceTree::validate(bytes)
+                .map_err(|error| LoadError::DeviceTree(path.clone(), error)),
+            Self::Firmware(tree) => Ok(*tree),
+        }
     }
 }
 

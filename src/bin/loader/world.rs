@@ -27,12 +27,12 @@ type Slot = Card<
 >;
 
 /// What is known before anything is loaded.
-pub(crate) fn facts(entry: &EntryState) -> Facts<'static> {
+pub(crate) fn facts(entry: &EntryState) -> Facts<'_> {
     // The loader's own memory is the kernel's after the jump.
     let mut taken = Vec::from([(arch::layout::loader(), "firn", Mapping::Normal)]);
     taken.extend(entry.tee().map(|tee| (tee, "TEE", Mapping::Forbidden)));
     let tree = entry.device_tree.as_deref().and_then(|bytes| match DeviceTree::validate(bytes) {
-        Ok(tree) => Some((bytes, tree)),
+        Ok(tree) => Some(tree),
         Err(error) => {
             warn!("the device tree in x0 is not used: {error}");
             None
@@ -40,9 +40,9 @@ pub(crate) fn facts(entry: &EntryState) -> Facts<'static> {
     });
     Facts {
         board: &BOARD,
-        dram: linux::Dram::find(tree.map(|(_, tree)| tree), &BOARD, arch::layout::loader()),
+        dram: linux::Dram::find(tree, &BOARD, arch::layout::loader()),
         taken,
-        firmware_tree: tree.map(|(bytes, _)| bytes.into()),
+        firmware_tree: tree,
     }
 }
 
