@@ -108,7 +108,9 @@ fn nothing_is_remembered_of_a_card_that_was_pulled() {
     let (image, _) = card();
     let mut cache = Cache::new(Disk::new(image).with_bad_block(LINE, ErrorKind::Removed));
     read(&mut cache, 0, 1);
+    let reads = cache.statistics().device_reads;
     assert!(cache.read(LINE, &mut [0; 512]).is_err());
+    assert_eq!(cache.statistics().device_reads, reads + 1, "a card that is gone is asked once");
     let misses = cache.statistics().misses;
     read(&mut cache, 0, 1);
     assert_eq!(cache.statistics().misses, misses + 1);

@@ -63,6 +63,20 @@ fn a_damaged_primary_gpt_is_reported_and_its_backup_used() {
 }
 
 #[test]
+fn what_is_wrong_with_a_table_is_told_with_what_to_do_about_it() {
+    let mut image = Image::fixture("gpt");
+    image.write(512 + 16, b"overwritten");
+    let problems = scan_image(image).problems;
+    assert_eq!(
+        problems[0].to_string(),
+        "the primary GPT is damaged (wrong checksum of the header); its backup at the end of the \
+         card is used. `fdisk` on the card, then `w`, repairs it"
+    );
+    let problems = scan_image(Image::blank(100)).problems;
+    assert_eq!(problems[0].to_string(), "no partition table");
+}
+
+#[test]
 fn an_unreadable_primary_gpt_is_replaced_by_its_backup_too() {
     for block in [1, 2] {
         let disk = Disk::new(Image::fixture("gpt")).with_bad_block(block, ErrorKind::Transfer);

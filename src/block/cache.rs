@@ -46,7 +46,6 @@ struct Line {
     first_block: u64,
     last_use: u64,
     buffer: AlignedBuffer,
-    size: usize,
 }
 
 impl<D: BlockDevice> Cache<D> {
@@ -98,7 +97,10 @@ impl<D: BlockDevice> Cache<D> {
                 match self.fill_line(line_block) {
                     Ok(index) => index,
                     // What was only read ahead may be unreadable without harm.
-                    Err(_) => return self.read_device(block, destination),
+                    Err(error) if is_about_a_block(error.kind) => {
+                        return self.read_device(block, destination);
+                    }
+                    Err(error) => return Err(error),
                 }
             }
         };
@@ -114,9 +116,9 @@ impl<D: BlockDevice> Cache<D> {
     fn fill_line(&mut self, line_block: u64) -> Result<usize, Error> {
         let mut line = self.evict();
         let behind_start = self.device.block_count().saturating_sub(line_block);
-        line.size =
+        let size =
             if behind_start < LINE_BLOCKS { offset_in_line(behind_start) } else { LINE_SIZE };
-        self.read_device(line_block, &mut line.buffer.get_mut()[..line.size])?;
+        self.read_device(line_block, &mut line.buffer.get_mut()[..size])?;
         line.first_block = line_block;
         self.lines.push(line);
         Ok(self.lines.len() - 1)
@@ -126,9 +128,7 @@ impl<D: BlockDevice> Cache<D> {
         let oldest = (0..self.lines.len()).min_by_key(|&index| self.lines[index].last_use);
         match oldest {
             Some(index) if self.lines.len() == LINES => self.lines.swap_remove(index),
-            _ => {
-                Line { first_block: 0, last_use: 0, buffer: AlignedBuffer::new(LINE_SIZE), size: 0 }
-            }
+            _ => Line { first_block: 0, last_use: 0, buffer: AlignedBuffer::new(LINE_SIZE) },
         }
     }
 }
@@ -160,6 +160,11 @@ impl<D: BlockDevice> BlockDevice for Cache<D> {
         }
         Ok(())
     }
+}
+
+/// Whether another block of the same device may be readable.
+fn is_about_a_block(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::Transfer | ErrorKind::Timeout | ErrorKind::Controller)
 }
 
 /// Where `block` lies in its line, in bytes.

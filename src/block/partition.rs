@@ -113,15 +113,19 @@ impl fmt::Display for Problem {
             Self::NoTable => f.write_str("no partition table"),
             Self::PrimaryDamaged(defect) => write!(
                 f,
-                "the primary GPT is damaged ({defect}); its backup at the end of the card is used, \
-                 `sgdisk --load-backup` or `fdisk` then `w` repairs it"
+                "the primary GPT is damaged ({defect}); its backup at the end of the card is used. \
+                 `fdisk` on the card, then `w`, repairs it"
             ),
             Self::BothDamaged { primary, backup } => {
                 write!(f, "both copies of the GPT are damaged: primary {primary}; backup {backup}")
             }
             Self::NoProtectiveMbr => f.write_str("the GPT has no protective MBR"),
             Self::OutOfRange { index } => {
-                write!(f, "partition {index} reaches beyond the end of the card")
+                write!(
+                    f,
+                    "partition {index} reaches beyond the end of the card; is the card smaller \
+                     than its image?"
+                )
             }
             Self::LogicalChain { block } => {
                 write!(f, "the chain of logical partitions breaks at block {block}")
