@@ -12,6 +12,7 @@ pub use imx8mp_evk::{
 
 use crate::{
     driver::{gpio::Line, sd::Limits, usdhc::Sampling},
+    image::target::Target,
     soc::{ccm::Clock, iomuxc::Pad},
 };
 
@@ -36,6 +37,8 @@ pub struct Board {
     pub registers: &'static [(u32, u32)],
     /// uSDHC instances to search, in this order.
     pub cards: &'static [CardSlot],
+    /// Where the parts of its flash.bin go.
+    pub image: Target,
 }
 
 /// A card slot or soldered eMMC behind a uSDHC controller.

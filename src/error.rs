@@ -88,6 +88,18 @@ codes! {
     807 DramData "DRAM does not hold what is written";
     808 DramAddress "DRAM answers at the wrong address";
     809 DramEcc "DRAM holds wrong bits";
+    // 9xx: boot image
+    901 NotABootImage "not a boot image";
+    902 BootImageTruncated "the boot image is truncated";
+    903 BootImageHeader "a header of the boot image is damaged";
+    904 BootImageDigest "a part of the boot image is damaged";
+    905 BootImageForeign "the boot image is for another board or version";
+    906 BootImagePlacement "a part of the boot image has an impossible place";
+    907 BootImageIncomplete "the boot image lacks a part";
+    908 BootImageTooLarge "the boot image does not fit";
+    909 BootImageInput "a file cannot be part of a boot image";
+    910 TrainingFirmware "the DRAM training firmware cannot be used";
+    911 DummyTrainingFirmware "the DRAM training firmware is a dummy";
 }
 
 impl fmt::Display for Code {

@@ -27,6 +27,7 @@ pub mod dma;
 pub mod driver;
 pub mod error;
 pub mod fs;
+pub mod image;
 pub mod linux;
 pub mod memory;
 pub mod menu;

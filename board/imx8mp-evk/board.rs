@@ -11,7 +11,12 @@ use crate::{
         sd::{BusWidth, Limits, ModeLimit, Signalling, Timing},
         usdhc::Sampling,
     },
-    soc::{ccm::Clock, iomuxc::Pad},
+    image::{
+        container::PartKind,
+        flexspi::Flash,
+        target::{Room, RoomFit, Target},
+    },
+    soc::{boot_rom, ccm::Clock, iomuxc::Pad},
 };
 
 /// The board.
@@ -36,7 +41,41 @@ pub static BOARD: Board = Board {
     // AIPS-1, 2, 3 and 5.
     registers: &[(0x3000_0000, 0x0100_0000)],
     cards: &[SD_CARD, EMMC],
+    image: IMAGE,
 };
+
+/// Load addresses are those that TF-A's port is built for (`plat/imx/imx8m/imx8mp/include/
+/// platform_def.h`: BL31 in the last 128 KiB of on-chip memory, BL33 at 0x40200000, OP-TEE at
+/// 0x56000000, whose last 4 MiB are shared memory).
+const IMAGE: Target = Target {
+    board: "imx8mp-evk",
+    entry: boot_rom::ENTRY,
+    load_max: boot_rom::LOAD_MAX,
+    spl_max: 96 << 10,
+    container_at: 0x4_0000,
+    fit_at: 0x5_8000,
+    // From 32 KiB to the state record.
+    image_max: 0x3e_0000 - 0x8000,
+    rooms: &[
+        (PartKind::Bl31, program(0x97_0000, 128 << 10)),
+        (PartKind::Tee, program(0x5600_0000, 28 << 20)),
+        (PartKind::Loader, program(0x4020_0000, 16 << 20)),
+        (PartKind::Kernel, RECOVERY),
+        (PartKind::Initrd, RECOVERY),
+        (PartKind::DeviceTree, RECOVERY),
+        (PartKind::CommandLine, RECOVERY),
+    ],
+    training_release: "_202006",
+    // As large as anything that is soldered in its place; the ROM does not use the other two.
+    flexspi: Flash { size: 256 << 20, page_size: 256, sector_size: 64 << 10 },
+};
+
+/// Behind OP-TEE, up to the end of the smallest memory that the module is sold with (2 GiB).
+const RECOVERY: Room = Room { start: 0x5800_0000, size: 0x6800_0000, fit: RoomFit::Anywhere };
+
+const fn program(start: u64, size: u64) -> Room {
+    Room { start, size, fit: RoomFit::AtStart }
+}
 
 const SD_CARD: CardSlot = CardSlot {
     name: "SD card (uSDHC2)",

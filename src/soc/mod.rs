@@ -2,6 +2,7 @@
 //!
 //! Nothing here waits or keeps state: each function is one register sequence of the manual.
 
+pub mod boot_rom;
 pub mod ccm;
 pub mod iomuxc;
 pub mod wdog;

@@ -6,6 +6,7 @@ mod ddr;
 mod emulate;
 mod entries;
 mod file_device;
+mod image;
 
 use std::process::ExitCode;
 
@@ -24,6 +25,7 @@ enum Command {
     Ddr(ddr::Arguments),
     Emulate(emulate::Arguments),
     Entries(entries::Arguments),
+    Image(image::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -31,6 +33,7 @@ fn main() -> ExitCode {
         Command::Ddr(arguments) => ddr::run(&arguments),
         Command::Emulate(arguments) => emulate::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Entries(arguments) => entries::run(&arguments),
+        Command::Image(arguments) => image::run(&arguments),
     };
     match outcome {
         Ok(code) => code,
