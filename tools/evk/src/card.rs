@@ -36,7 +36,7 @@ const SECTOR_SIZE: usize = 512;
 const TIME: &str = "1771027200";
 
 /// How long a card is kept that nobody asks for.
-const KEPT_UNUSED: Duration = Duration::from_secs(2 * 24 * 3600);
+const KEPT_UNUSED: Duration = Duration::from_secs(12 * 3600);
 
 const FIRST_PARTITION: u64 = 8 * MIB;
 
