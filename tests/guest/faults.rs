@@ -129,7 +129,7 @@ mod faults {
         // SAFETY: the image's own bytes; nothing changes them meanwhile.
         kernel[..length].copy_from_slice(unsafe { slice::from_raw_parts(source, length) });
         tree[..8].copy_from_slice(&[0xd0, 0x0d, 0xfe, 0xed, 0, 0, 0, 40]);
-        arch::enter_kernel(kernel, tree, &[])
+        arch::enter_kernel(kernel, tree)
     }
 
     fn number(value: u64) -> usize {
