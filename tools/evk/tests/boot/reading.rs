@@ -1,8 +1,8 @@
 //! How much is read from a card for what is booted.
 
 use evk::{
-    card::MIB,
-    nixos::{System, Timeout},
+    card::{Card, MIB, Table},
+    nixos::{self, System, Timeout},
     qemu::Slot,
     trace::{CARD_EVENTS, CardTraffic},
     tree::Content,
@@ -14,15 +14,13 @@ fn size(content: &Content) -> u64 {
     content.read().unwrap().unwrap().len() as u64
 }
 
-#[test]
-#[ignore = "emulated boot; cargo xtask test runs it"]
-fn little_more_is_read_than_needed_and_in_large_pieces() {
-    let system = System { timeout: Timeout::Seconds(0), ..real() };
+/// Boots Linux from `card`, which holds `system`, and judges what was read from it.
+fn little_more_is_read_than_needed(system: &System, card: &Card) {
     let default = &system.generations[0];
     let needed = size(&default.kernel) + size(&default.initrd) + size(&default.device_tree);
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("trace");
-    let machine = board().card(Slot::Sd, path(&fat_card(&system))).trace(&CARD_EVENTS, &file);
+    let machine = board().card(Slot::Sd, path(card)).trace(&CARD_EVENTS, &file);
     let mut session = machine.start(&assets()).unwrap();
     // The reporting initrd has no driver for the card: all traffic is the loader's.
     session.expect_userspace(LINUX).unwrap();
@@ -33,6 +31,21 @@ fn little_more_is_read_than_needed_and_in_large_pieces() {
     assert!(bytes * 100 <= needed * 105, "{bytes} bytes read, {needed} needed");
     let mib = usize::try_from(needed >> 20).unwrap();
     assert!(commands <= mib, "{commands} commands for {mib} MiB");
+}
+
+#[test]
+#[ignore = "emulated boot; cargo xtask test runs it"]
+fn little_more_is_read_from_fat_than_needed_and_in_large_pieces() {
+    let system = System { timeout: Timeout::Seconds(0), ..real() };
+    little_more_is_read_than_needed(&system, &fat_card(&system));
+}
+
+#[test]
+#[ignore = "emulated boot; cargo xtask test runs it"]
+fn little_more_is_read_from_ext4_than_needed_and_in_large_pieces() {
+    let system = System { timeout: Timeout::Seconds(0), ..real() };
+    let card = nixos::card_with_ext4_boot(Table::Gpt, system.boot_folder());
+    little_more_is_read_than_needed(&system, &card);
 }
 
 /// The stub kernel's counter in place of Linux's first instruction, in a file as large as Linux's.
