@@ -35,7 +35,17 @@ fn next_generation_boots(boot: Tree, code: Code) {
     assert_eq!(generation_of(&small(), &report), 41);
 }
 
-/// A card with two partitions to boot from, `first` and the small system.
+/// What is on the second of two partitions: other generations, because one that is found twice is
+/// listed once.
+fn second() -> System {
+    let mut system = small();
+    for generation in &mut system.generations {
+        generation.version = generation.version.replacen("25.", "24.", 1);
+    }
+    system
+}
+
+/// A card with two partitions to boot from, `first` and [`second`]'s.
 fn with_second_partition(file_system: FileSystem, first: Tree) -> Card {
     let (first_size, other) = match file_system {
         FileSystem::Ext4 => (GIB, FileSystem::Fat32),
@@ -43,7 +53,7 @@ fn with_second_partition(file_system: FileSystem, first: Tree) -> Card {
     };
     Card::new(Table::Gpt)
         .partition(Partition::new(file_system, "FIRST", first).size(first_size))
-        .partition(Partition::new(other, "SECOND", small().boot_folder()).size(GIB))
+        .partition(Partition::new(other, "SECOND", second().boot_folder()).size(GIB))
 }
 
 /// The first partition of `card` is refused with one of `codes`, and the second one boots.
@@ -51,7 +61,7 @@ fn next_partition_boots(card: &Card, codes: &[Code]) {
     let mut session = start(card);
     let report = finish_small(&mut session);
     said(&session, codes);
-    assert_eq!(generation_of(&small(), &report), 42);
+    assert_eq!(generation_of(&second(), &report), 42);
 }
 
 fn said(session: &Session, codes: &[Code]) {
