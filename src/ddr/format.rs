@@ -28,10 +28,11 @@
 
 use alloc::{
     borrow::ToOwned,
+    format,
     string::{String, ToString},
     vec::Vec,
 };
-use core::fmt::{self, Write};
+use core::fmt;
 
 /// Training runs at most: a 1D and a 2D run for each of the controller's four set points.
 pub const MAX_RUNS: usize = 8;
@@ -242,7 +243,7 @@ impl File {
         }
         for (name, rows) in [("phy", &self.phy), ("pie", &self.pie)] {
             if rows.as_ref().is_none_or(Vec::is_empty) {
-                return Err(problem(alloc::format!("[{name}] is missing")));
+                return Err(problem(format!("[{name}] is missing")));
             }
         }
         if self.captured.as_ref().is_none_or(Vec::is_empty) {
@@ -267,7 +268,7 @@ impl File {
         for (index, run) in self.runs.iter().flatten().enumerate() {
             let says_pstate = run.message.iter().any(|row| row.0 == PSTATE);
             if loaded == Some(run.two_dimensional) && !says_pstate {
-                return Err(problem(alloc::format!(
+                return Err(problem(format!(
                     "run {index} would train the set point of the run before: it does not set \
                      the pstate (PHY register {PSTATE:06x})"
                 )));
@@ -276,7 +277,7 @@ impl File {
             trained += usize::from(!run.two_dimensional);
         }
         if trained != rates {
-            return Err(problem(alloc::format!(
+            return Err(problem(format!(
                 "[rates] lists {rates} set points, but there are {trained} 1D runs"
             )));
         }
@@ -287,69 +288,67 @@ impl File {
 /// As [`File::parse`] reads it, without comments.
 impl fmt::Display for File {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(base) = &self.base {
-            writeln!(f, "[base {base}]\n")?;
-        }
-        if let Some(rates) = &self.rates {
-            let words: Vec<String> = rates.iter().map(ToString::to_string).collect();
-            writeln!(f, "[rates]\n{}\n", words.join(" "))?;
-        }
-        let wide = |f: &mut dyn Write, rows: &[(u32, u32)]| {
-            rows.iter().try_for_each(|(first, second)| writeln!(f, "{first:08x} {second:08x}"))
-        };
-        let phy = |f: &mut dyn Write, rows: &[(u32, u16)]| {
-            rows.iter().try_for_each(|(register, value)| writeln!(f, "{register:06x} {value:04x}"))
-        };
-        if let Some(rows) = &self.controller {
-            f.write_str("[controller]\n")?;
-            wide(f, rows)?;
-            f.write_str("\n")?;
-        }
-        if let Some(rows) = &self.phy {
-            f.write_str("[phy]\n")?;
-            phy(f, rows)?;
-            f.write_str("\n")?;
-        }
-        for (index, run) in self.runs.iter().enumerate() {
-            let Some(run) = run else { continue };
-            let kind = if run.two_dimensional { "2d" } else { "1d" };
-            writeln!(f, "[run {index} {} {kind}]", run.rate)?;
-            phy(f, &run.message)?;
-            f.write_str("\n")?;
-        }
-        if let Some(rows) = &self.pie {
-            f.write_str("[pie]\n")?;
-            phy(f, rows)?;
-            f.write_str("\n")?;
-        }
-        if let Some(registers) = &self.captured {
-            f.write_str("[captured]\n")?;
-            registers.iter().try_for_each(|register| writeln!(f, "{register:06x}"))?;
-            f.write_str("\n")?;
-        }
-        if let Some(rows) = &self.scrub {
-            f.write_str("[scrub]\n")?;
-            wide(f, rows)?;
-            f.write_str("\n")?;
-        }
-        if let Some(range) = self.background {
-            f.write_str("[background scrub]\n")?;
-            wide(f, &[range])?;
-        }
-        Ok(())
+        f.write_str(&self.sections().join("\n"))
     }
 }
 
+impl File {
+    fn sections(&self) -> Vec<String> {
+        let mut sections = Vec::new();
+        let mut section = |name: &str, lines: String| sections.push(format!("[{name}]\n{lines}"));
+        if let Some(base) = &self.base {
+            section(&format!("base {base}"), String::new());
+        }
+        if let Some(rates) = &self.rates {
+            let words: Vec<String> = rates.iter().map(ToString::to_string).collect();
+            section("rates", words.join(" ") + "\n");
+        }
+        if let Some(rows) = &self.controller {
+            section("controller", pair_lines(rows));
+        }
+        if let Some(rows) = &self.phy {
+            section("phy", phy_lines(rows));
+        }
+        for (index, run) in self.runs.iter().enumerate() {
+            if let Some(Run { rate, two_dimensional, message }) = run {
+                let kind = if *two_dimensional { "2d" } else { "1d" };
+                section(&format!("run {index} {rate} {kind}"), phy_lines(message));
+            }
+        }
+        if let Some(rows) = &self.pie {
+            section("pie", phy_lines(rows));
+        }
+        if let Some(registers) = &self.captured {
+            let lines = registers.iter().map(|register| format!("{register:06x}\n"));
+            section("captured", lines.collect());
+        }
+        if let Some(rows) = &self.scrub {
+            section("scrub", pair_lines(rows));
+        }
+        if let Some(range) = self.background {
+            section("background scrub", pair_lines(&[range]));
+        }
+        sections
+    }
+}
+
+fn pair_lines(rows: &[(u32, u32)]) -> String {
+    rows.iter().map(|(first, second)| format!("{first:08x} {second:08x}\n")).collect()
+}
+
+fn phy_lines(rows: &[(u32, u16)]) -> String {
+    rows.iter().map(|(register, value)| format!("{register:06x} {value:04x}\n")).collect()
+}
+
 fn decimal(word: &str) -> Result<u16, Error> {
-    word.parse()
-        .map_err(|_| problem(alloc::format!("{word:?} is not a decimal number below 65536")))
+    word.parse().map_err(|_| problem(format!("{word:?} is not a decimal number below 65536")))
 }
 
 fn hexadecimal(word: &str) -> Result<u32, Error> {
     // `from_str_radix` would allow a sign.
     let digits = !word.starts_with('+');
     u32::from_str_radix(word, 16).ok().filter(|_| digits).ok_or_else(|| {
-        problem(alloc::format!("{word:?} is not a hexadecimal number of 32 bits (without 0x)"))
+        problem(format!("{word:?} is not a hexadecimal number of 32 bits (without 0x)"))
     })
 }
 
@@ -404,8 +403,7 @@ mod tests {
 
     #[test]
     fn what_is_written_reads_the_same() {
-        let text =
-            alloc::format!("[base other]\n{SMALLEST}[scrub]\n0 3\n4 7\n[background scrub]\n0 9");
+        let text = format!("[base other]\n{SMALLEST}[scrub]\n0 3\n4 7\n[background scrub]\n0 9");
         let file = File::parse(&text).unwrap();
         assert_eq!(File::parse(&file.to_string()).unwrap(), file);
     }

@@ -63,6 +63,11 @@ pub fn bring_up<'a, B: Bus, C: Clock>(
     Reset::new(bus, clock, timing, firmware).configure()?.train(saved)?.start()
 }
 
+/// Whether memory can be clocked for `rate` MT/s.
+pub const fn has_clock(rate: u16) -> bool {
+    clock::source(rate).is_some()
+}
+
 /// Nothing is known of the hardware's state.
 pub struct Reset<'a, B, C> {
     ports: Ports<'a, B, C>,

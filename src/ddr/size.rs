@@ -18,8 +18,6 @@ const LARGEST: u64 = 0x2_0000_0000;
 const WORD: u64 = 4;
 const MSTR_RANKS: u32 = 0xf;
 const MSTR_HALF_BUS: u32 = 0b11 << 12;
-/// ADDRMAP0: the rank's address bit, less 6; all ones if there is none.
-const RANK_BIT: u32 = 0x1f;
 /// ADDRMAP6: memory of three quarters of a power of two: two row bits are never both set.
 const THREE_QUARTERS: u32 = 0b11 << 29;
 
@@ -48,18 +46,19 @@ pub fn size(bus: &impl Bus) -> Option<Dram> {
     if mode & 0x3f != MSTR_LPDDR4 || mode & MSTR_HALF_BUS != 0 {
         return None;
     }
-    let map = |index: u32| bus.read32(ADDRMAP + 4 * index);
-    let three_quarters = map(6) & THREE_QUARTERS != 0;
-    let rank_bit = map(0) & RANK_BIT;
-    let two_ranks = ranks == 2 && rank_bit != RANK_BIT;
-    let bits = columns(map(3), map(4)) + banks(map(1)) + rows(map(5), map(6), map(7));
-    let full = WORD << (bits + u32::from(two_ranks));
+    let map = AddressMap::read(bus);
+    let rank_bit = if ranks == 2 { map.rank() } else { 0 };
+    // Ranks that take turns with rows share their address bit: each bit counts once. Addresses end
+    // at the first bit that selects nothing.
+    let bits = (rank_bit | map.banks() | map.columns() | map.rows()).trailing_ones();
+    let three_quarters = map.0[6] & THREE_QUARTERS != 0;
+    let full = WORD << bits;
     let bytes = if three_quarters { full / 4 * 3 } else { full };
     let protected = bus.read32(ECCCFG0) & ECCCFG0_MODE != 0;
     (bytes <= LARGEST).then_some(Dram {
         bytes,
         ranks,
-        rank_stride: if two_ranks { WORD << (rank_bit + 6) } else { 0 },
+        rank_stride: WORD * rank_bit,
         protected_parts: match (protected, three_quarters) {
             (false, _) => 0,
             (true, false) => 1,
@@ -68,26 +67,56 @@ pub fn size(bus: &impl Bus) -> Option<Dram> {
     })
 }
 
-/// Columns 6 to 11 may be unused, the lower ones are not: fields of five bits, in which 15 means
-/// unused as well.
-fn columns(map3: u32, map4: u32) -> u32 {
-    6 + [map3, map3 >> 8, map3 >> 16, map3 >> 24, map4, map4 >> 8]
-        .map(|field| u32::from(!matches!(field & 0x1f, 0xf | 0x1f)))
-        .iter()
-        .sum::<u32>()
+/// ADDRMAP0 to 11. A field says how far its address bit is above its lowest place.
+struct AddressMap([u32; 12]);
+
+impl AddressMap {
+    fn read(bus: &impl Bus) -> Self {
+        let mut map = [0; 12];
+        for (address, register) in (ADDRMAP..).step_by(4).zip(&mut map) {
+            *register = bus.read32(address);
+        }
+        Self(map)
+    }
+
+    /// The address bit of field `index` of a register with four fields: `base` is its lowest place,
+    /// `unused` are the values that mean that there is none.
+    fn bit(&self, register: usize, index: u32, base: u32, mask: u32, unused: &[u32]) -> u64 {
+        let field = self.0[register] >> (8 * index) & mask;
+        if unused.contains(&field) { 0 } else { 1 << (base + field) }
+    }
+
+    fn rank(&self) -> u64 {
+        self.bit(0, 0, 6, 0x1f, &[0x1f])
+    }
+
+    fn banks(&self) -> u64 {
+        union((0..3).map(|bank| self.bit(1, bank, 2 + bank, 0x3f, &[0x1f, 0x3f])))
+    }
+
+    /// Columns 0 and 1 are the words of an access, and always the lowest bits.
+    fn columns(&self) -> u64 {
+        let lower = (0..4).map(|column| self.bit(2, column, 2 + column, 0xf, &[0xf]));
+        let middle = (0..4).map(|column| self.bit(3, column, 6 + column, 0x1f, &[0xf, 0x1f]));
+        let upper = (0..2).map(|column| self.bit(4, column, 10 + column, 0x1f, &[0xf, 0x1f]));
+        0b11 | union(lower.chain(middle).chain(upper))
+    }
+
+    /// Rows 2 to 10 have one field, or, if that is 15, one each.
+    fn rows(&self) -> u64 {
+        let middle = match self.0[5] >> 16 & 0xf {
+            0xf => [(9, 0), (9, 1), (9, 2), (9, 3), (10, 0), (10, 1), (10, 2), (10, 3), (11, 0)],
+            _ => [(5, 2); 9],
+        };
+        let upper = [(5, 3), (6, 0), (6, 1), (6, 2), (6, 3), (7, 0), (7, 1)];
+        let fields = [(5, 0), (5, 1)].into_iter().chain(middle).chain(upper);
+        let bit = |(base, (register, index))| self.bit(register, index, base, 0xf, &[0xf]);
+        union((6..).zip(fields).map(bit))
+    }
 }
 
-/// Bank 2 may be unused: a field of six bits, or five in older controllers.
-fn banks(map1: u32) -> u32 {
-    2 + u32::from(!matches!(map1 >> 16 & 0x3f, 0x1f | 0x3f))
-}
-
-/// Rows 11 to 17 may be unused: fields of four bits.
-fn rows(map5: u32, map6: u32, map7: u32) -> u32 {
-    11 + [map5 >> 24, map6, map6 >> 8, map6 >> 16, map6 >> 24, map7, map7 >> 8]
-        .map(|field| u32::from(field & 0xf != 0xf))
-        .iter()
-        .sum::<u32>()
+fn union(bits: impl Iterator<Item = u64>) -> u64 {
+    bits.fold(0, |all, bit| all | bit)
 }
 
 impl Dram {
@@ -177,7 +206,7 @@ mod tests {
             ]
         );
         let mut map = EVK_MAP;
-        (map[6], map[7]) = (0x0707_0707, 0xf0f);
+        (map[0], map[6], map[7]) = (0x17, 0x0707_0707, 0xf0f);
         let dram = size(&Registers::new(EVK_MODE, 0x0102_7f54, map)).unwrap();
         assert_eq!(dram.bytes, 4 * GIB);
         assert_eq!(banks(dram), [(GIB, 4 * GIB), (4 * GIB, 4 * GIB + GIB / 2)]);
@@ -192,6 +221,10 @@ mod tests {
             (0xa108_0020, 0x1f, 0x0707_0707, 0xf07, 4),
             (EVK_MODE, 0x17, 0x0707_0707, 0xf0f, 4),
             (EVK_MODE, 0x18, 0x0707_0707, 0xf07, 8),
+            // Two ranks of 16 rows, and a bit for a 17th row that is the ranks' own.
+            (EVK_MODE, 0x17, 0x0707_0707, 0xf07, 4),
+            // A bit between the rows that selects nothing.
+            (0xa108_0020, 0x1f, 0x0807_0707, 0xf0f, 1),
         ] {
             let mut map = EVK_MAP;
             (map[0], map[6], map[7]) = (rank, map6, map7);
@@ -212,7 +245,8 @@ mod tests {
             assert_eq!(size(&Registers::new(mode, 0, EVK_MAP)), None, "{mode:#x}");
         }
         // More than there are addresses for.
-        let map = [0x16, 0x0008_0808, 0, 0, 0, 0x0707_0707, 0x0807_0707, 0x707];
+        let mut map = EVK_MAP;
+        (map[0], map[6], map[7]) = (0x17, 0x0707_0707, 0x0808);
         assert_eq!(size(&Registers::new(EVK_MODE, 0, map)), None);
     }
 }

@@ -1,6 +1,8 @@
 //! `firn ddr`: what concerns the bring-up of memory.
 
+mod file;
 mod firmware;
+mod import;
 mod trace;
 
 use std::process::ExitCode;
@@ -16,12 +18,14 @@ pub(crate) struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    Import(import::Arguments),
     Trace(trace::Arguments),
 }
 
 /// Does what the arguments say.
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     match &arguments.command {
+        Command::Import(arguments) => import::run(arguments),
         Command::Trace(arguments) => trace::run(arguments),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{
     io::{self, BufWriter, Write},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
 };
 
@@ -17,21 +17,21 @@ use firn::{
     ddr::{
         self,
         saved::{ADDRESS, Saved, words},
-        timing::Memory,
+        timing::Timing,
     },
     error::Coded,
 };
 
-use super::firmware;
+use super::{file, firmware};
 
 /// Print the register writes of the DRAM bring-up: the firmware's own code on a model of the
 /// controller and the PHY. `W ADDRESS VALUE` is a write of 32 bits, `W16` one of 16.
 #[derive(clap::Args)]
 #[command(after_help = "Example: firn ddr trace --memory lpddr4-4000 | grep -v W16")]
 pub(super) struct Arguments {
-    /// The memory configuration.
-    #[arg(long, value_parser = memory, default_value = MEMORY.name)]
-    memory: Memory,
+    /// A memory configuration of the board, or a timing file.
+    #[arg(long, value_name = "NAME|FILE", default_value = MEMORY.name)]
+    memory: String,
     /// A directory with firmware-imx's training blobs; without it, padded blobs of synthetic bytes.
     #[arg(long, value_name = "DIR")]
     ddr_firmware: Option<PathBuf>,
@@ -43,16 +43,24 @@ pub(super) struct Arguments {
     silent: Option<usize>,
 }
 
-fn memory(name: &str) -> Result<Memory, String> {
-    MEMORIES.iter().copied().find(|memory| memory.name == name).ok_or_else(|| {
+/// What the board's memory of that name, or the timing file, says.
+fn timing(memory: &str) -> anyhow::Result<&'static Timing> {
+    if let Some(memory) = MEMORIES.iter().find(|candidate| candidate.name == memory) {
+        return Ok(memory.timing);
+    }
+    let path = Path::new(memory);
+    if path.extension().is_none_or(|extension| extension != "timing") {
         let names: Vec<&str> = MEMORIES.iter().map(|memory| memory.name).collect();
-        format!("there is {}", names.join(", "))
-    })
+        bail!("no memory {memory:?}: there is {}, or give a timing file", names.join(", "));
+    }
+    let file = file::read(path)?;
+    file.check().with_context(|| path.display().to_string())?;
+    Ok(Box::leak(Box::new(file::tables(&file))))
 }
 
 /// Prints the trace; an error of the bring-up comes after the writes that led to it.
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    let timing = arguments.memory.timing;
+    let timing = timing(&arguments.memory)?;
     let blobs = match &arguments.ddr_firmware {
         Some(directory) => firmware::read(directory)?,
         None => Blobs::padded(),
@@ -66,11 +74,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     if let Some(run) = arguments.fail.max(arguments.silent)
         && run >= timing.runs.len()
     {
-        eprintln!(
-            "error: there is no training run {run}: the last one is {}",
-            timing.runs.len() - 1
-        );
-        return Ok(ExitCode::from(2));
+        bail!("there is no training run {run}: the last one is {}", timing.runs.len() - 1);
     }
     let bench = Bench::new(&faults);
     let mut room = vec![0; words(timing)];
