@@ -326,6 +326,8 @@ impl Card for Emmc {
                 Reply::short(self.core.status(now))
             }
             (6, _) => self.switch(wire, argument),
+            // SD's CMD8: hosts look for an SD card in a slot of unknown kind, as Linux always does.
+            (8, State::Idle) => self.core.illegal(),
             (8, _) => {
                 let register = self.ext_csd.to_vec();
                 self.core.send(wire, 8, Source::Bytes(register))
