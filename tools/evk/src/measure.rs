@@ -26,8 +26,8 @@ const INSTRUCTIONS_PER_TICK: u64 = 125;
 
 /// Text that is on the menu's screen and nowhere before it.
 const MENU: &str = "Enter ";
-/// What the loader prints first when the choice is made.
-const CHOSEN: &str = "firn: booting ";
+/// The key that chooses the default.
+const CHOOSE: u8 = b'\r';
 /// A wait for the loader; counted instructions take some ten times as long as others.
 const DEADLINE: Duration = Duration::from_secs(120);
 
@@ -145,11 +145,11 @@ impl Subject {
             None => None,
         };
         let traffic = CardTraffic::read(&trace)?;
-        let moment = |text| stamps.as_ref().and_then(|stamps| stamps.first(text));
+        let stamps = stamps.as_ref().filter(|_| self.has_menu);
         Ok(Figures {
             kernel_entry,
-            menu: if self.has_menu { moment(MENU) } else { None },
-            choice: moment(CHOSEN),
+            menu: stamps.and_then(|stamps| stamps.first(&format!("> {MENU}"))),
+            choice: stamps.and_then(|stamps| stamps.first(&format!("< {CHOOSE:02x}"))),
             needed: self.needed,
             file_commands: self.file_commands(&traffic)?,
             traffic,
@@ -174,7 +174,7 @@ impl Subject {
     fn play(&self, session: &mut Session) -> Result<u64> {
         if self.has_menu {
             session.expect(MENU, DEADLINE)?;
-            session.send("\r")?;
+            session.send([CHOOSE])?;
         }
         let report = session.expect_stub(DEADLINE)?;
         session.expect_power_off(DEADLINE)?;
@@ -194,7 +194,7 @@ pub struct Figures {
     pub kernel_entry: u64,
     /// Instructions to the menu's first line.
     pub menu: Option<u64>,
-    /// Instructions to the first line after a generation was chosen.
+    /// Instructions to the moment when the loader took the key that chose.
     pub choice: Option<u64>,
     /// Bytes that the loader cannot do without.
     pub needed: u64,
@@ -224,22 +224,22 @@ impl Figures {
     }
 }
 
-/// When each line came over the serial line.
+/// What went over the serial line, and when.
 struct Stamps(Vec<(u64, String)>);
 
 impl Stamps {
-    /// Reads lines of a count and a text.
+    /// Reads lines of a count and what happened then.
     fn parse(text: &str) -> Self {
         let stamp = |line: &str| {
-            let (count, text) = line.trim_start().split_once(' ')?;
-            Some((count.parse().ok()?, text.to_owned()))
+            let (count, event) = line.split_once(' ')?;
+            Some((count.parse().ok()?, event.to_owned()))
         };
         Self(text.lines().filter_map(stamp).collect())
     }
 
-    /// When the first line with `text` in it began.
-    fn first(&self, text: &str) -> Option<u64> {
-        self.0.iter().find(|(_, line)| line.contains(text)).map(|(count, _)| *count)
+    /// When something first happened that begins with `event`.
+    fn first(&self, event: &str) -> Option<u64> {
+        self.0.iter().find(|(_, happened)| happened.starts_with(event)).map(|(count, _)| *count)
     }
 }
 
@@ -276,11 +276,10 @@ mod tests {
     }
 
     #[test]
-    fn a_moment_is_when_the_first_line_with_a_text_began() {
-        let stamps = Stamps::parse(
-            "   12 firn: hello\n  345 firn: booting a\n  400 firn: booting b\ntotal\n",
-        );
-        assert_eq!(stamps.first(CHOSEN), Some(345));
-        assert_eq!(stamps.first("userspace"), None);
+    fn a_moment_is_when_something_first_happened() {
+        let stamps = Stamps::parse("12 > firn: hello\n345 < 0d\n400 > < 0d\n500 < 0d\ntotal\n");
+        assert_eq!(stamps.first("< 0d"), Some(345));
+        assert_eq!(stamps.first("> firn"), Some(12));
+        assert_eq!(stamps.first("> userspace"), None);
     }
 }

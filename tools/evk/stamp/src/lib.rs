@@ -1,6 +1,6 @@
-//! A plugin of QEMU that counts executed instructions and writes a line `COUNT TEXT` for each line
-//! of text that the guest sends through UART2: how many instructions were executed before its first
-//! character. `-plugin libstamp.so,out=FILE`
+//! A plugin of QEMU that counts executed instructions and writes what went over UART2, with the
+//! count: `COUNT > TEXT` for each line that the guest sent, as of its first character, and
+//! `COUNT < CHARACTER`, in hexadecimal digits, for each that it took. `-plugin libstamp.so,out=FILE`
 //!
 //! With `-icount` two runs are the same to the byte. Source of the interface: QEMU 10.0,
 //! `docs/devel/tcg-plugins.rst` and `include/qemu/qemu-plugin.h`.
@@ -13,8 +13,12 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-/// UART2's transmit register. Source: i.MX 8M Plus Reference Manual, memory map and UARTx_UTXD.
+/// UART2's receive and transmit registers. Source: i.MX 8M Plus Reference Manual, memory map,
+/// UARTx_URXD and UARTx_UTXD.
+const URXD: u64 = 0x3089_0000;
 const UTXD: u64 = 0x3089_0040;
+/// URXD holds a character.
+const CHARACTER_READY: u64 = 1 << 15;
 
 /// Longest line that is kept, in bytes; what is longer becomes several.
 const LONGEST_LINE: usize = 1000;
@@ -29,7 +33,7 @@ const ADD: c_int = 0;
 /// `enum qemu_plugin_cb_flags`.
 const NO_REGISTERS: c_int = 0;
 /// `enum qemu_plugin_mem_rw`.
-const STORES: c_int = 2;
+const LOADS_AND_STORES: c_int = 3;
 
 /// A translated block, QEMU's.
 #[repr(C)]
@@ -77,6 +81,7 @@ unsafe extern "C" {
         kinds: c_int,
         data: *mut c_void,
     );
+    fn qemu_plugin_mem_is_store(access: u32) -> bool;
     fn qemu_plugin_mem_get_value(access: u32) -> Value;
     fn qemu_plugin_scoreboard_new(size: usize) -> *mut c_void;
     fn qemu_plugin_u64_sum(counter: Counter) -> u64;
@@ -93,18 +98,27 @@ struct Stamper {
 static STAMPER: Mutex<Option<Stamper>> = Mutex::new(None);
 
 impl Stamper {
-    fn take(&mut self, byte: u8) {
+    fn executed(&self) -> u64 {
+        // SAFETY: the counter was made by `qemu_plugin_install`.
+        unsafe { qemu_plugin_u64_sum(self.executed) }
+    }
+
+    fn taken(&mut self, byte: u8) {
+        // Whoever reads the file notices that a line is not there.
+        let _ = writeln!(self.out, "{} < {byte:02x}", self.executed());
+    }
+
+    fn sent(&mut self, byte: u8) {
         if self.line.is_empty() {
-            // SAFETY: the counter was made by `qemu_plugin_install`.
-            self.line_began = unsafe { qemu_plugin_u64_sum(self.executed) };
+            self.line_began = self.executed();
         }
         if byte != b'\n' {
             self.line.push(byte);
         }
         if byte == b'\n' || self.line.len() == LONGEST_LINE {
             let text = String::from_utf8_lossy(&self.line);
-            // Whoever reads the file notices that a line is not there.
-            let _ = writeln!(self.out, "{} {text}", self.line_began);
+            // As above.
+            let _ = writeln!(self.out, "{} > {text}", self.line_began);
             self.line.clear();
         }
     }
@@ -145,7 +159,7 @@ pub unsafe extern "C" fn qemu_plugin_install(
     0
 }
 
-/// A block was translated: its instructions are to be counted, its stores watched.
+/// A block was translated: its instructions are to be counted, their accesses watched.
 extern "C" fn translated(_: u64, block: *mut Block) {
     with_stamper(|stamper| {
         // SAFETY: QEMU's block lives as long as this call.
@@ -166,7 +180,7 @@ extern "C" fn translated(_: u64, block: *mut Block) {
                     instruction,
                     accessed,
                     NO_REGISTERS,
-                    STORES,
+                    LOADS_AND_STORES,
                     ptr::null_mut(),
                 );
             }
@@ -174,11 +188,19 @@ extern "C" fn translated(_: u64, block: *mut Block) {
     });
 }
 
-/// The guest stores to memory. Every address below DRAM is its own.
+/// The guest accesses memory. Every address below DRAM is its own.
 extern "C" fn accessed(_: c_uint, access: u32, address: u64, _: *mut c_void) {
-    if address == UTXD {
-        // SAFETY: QEMU tells of this access during this call.
-        let value = unsafe { qemu_plugin_mem_get_value(access) };
-        with_stamper(|stamper| stamper.take(value.bits[0].to_le_bytes()[0]));
+    if address != URXD && address != UTXD {
+        return;
     }
+    // SAFETY: QEMU tells of this access during this call.
+    let is_store = unsafe { qemu_plugin_mem_is_store(access) };
+    // SAFETY: as above.
+    let value = unsafe { qemu_plugin_mem_get_value(access) }.bits[0];
+    let byte = value.to_le_bytes()[0];
+    with_stamper(|stamper| match (address, is_store) {
+        (UTXD, true) => stamper.sent(byte),
+        (URXD, false) if value & CHARACTER_READY != 0 => stamper.taken(byte),
+        _ => {}
+    });
 }
