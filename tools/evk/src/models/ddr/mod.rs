@@ -173,3 +173,71 @@ impl Model {
         &self.rules.0
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MUX_SEL: u32 = phy::BASE + 4 * 0xd_0000;
+    const MICRO_RESET: u32 = phy::BASE + 4 * 0xd_0099;
+    const IMEM: u32 = phy::BASE + 4 * 0x5_0000;
+
+    /// A model that is out of reset, and what it says of these stores.
+    fn broken_by(stores: &[(u32, Width, u32)]) -> Vec<String> {
+        let mut model = Model::new(&[]);
+        model.assume_clocks();
+        for resets in [0x8f00_000f, 0x8f00_0006, 0x8f00_0000] {
+            model.write(controller::RESET, Width::Word, resets);
+        }
+        for (address, width, value) in stores {
+            model.write(*address, *width, *value);
+        }
+        model.broken_rules().to_vec()
+    }
+
+    #[test]
+    fn each_broken_rule_is_noticed() {
+        let word = |address, value| (address, Width::Word, value);
+        for (stores, rule) in [
+            (&[word(0x3d40_0000, 1)][..], "static register 0x3d400000"),
+            (&[word(0x3d40_01b0, 1)], "0x3d4001b0 while SWCTL is set"),
+            (&[(0x3d40_0320, Width::Half, 0)], "16-bit store to 0x3d400320"),
+            (&[(phy::BASE, Width::Half, 0)], "16-bit access to PHY register 0x0"),
+            (&[word(MUX_SEL, 1), word(IMEM, 0)], "0x50000 belongs to the microcontroller"),
+            (&[word(MUX_SEL, 1), word(MICRO_RESET, 0)], "started without a reset"),
+            (&[word(MICRO_RESET, 9), word(MICRO_RESET, 0)], "started without its registers"),
+            (
+                &[word(MUX_SEL, 1), word(MICRO_RESET, 9), word(MICRO_RESET, 0)],
+                "without its firmware",
+            ),
+            (&[word(controller::RESET, 0x8f00_0004), word(MUX_SEL, 0)], "PHY in reset"),
+            (&[word(controller::RESET, 0)], "without domains"),
+            (&[word(0x3000_0000, 0)], "store to 0x30000000"),
+        ] {
+            let broken = broken_by(stores).join("\n");
+            assert!(broken.contains(rule), "{rule}: {broken:?}");
+        }
+        assert_eq!(broken_by(&[]), Vec::<String>::new());
+        assert_eq!(broken_by(&[word(MUX_SEL, 0), (IMEM, Width::Half, 0)]), Vec::<String>::new());
+    }
+
+    #[test]
+    fn without_power_or_with_another_clock_a_rule_is_broken() {
+        let mut model = Model::new(&[]);
+        model.write(controller::RESET, Width::Word, 0x8f00_0006);
+        model.write(0x3d40_0000, Width::Word, 0);
+        assert_eq!(model.broken_rules(), ["subsystem has no power"]);
+        model.write(controller::RESET, Width::Word, 0x8f00_0000);
+        for (address, width, value) in [
+            (IMEM, Width::Half, 1),
+            (phy::BASE + 4 * 0x5_4003, Width::Word, 4000),
+            (MUX_SEL, Width::Word, 1),
+            (MICRO_RESET, Width::Word, 9),
+            (MICRO_RESET, Width::Word, 0),
+        ] {
+            model.write(address, width, value);
+        }
+        let last = model.broken_rules().last().cloned().unwrap_or_default();
+        assert!(last.contains("trained for 4000"), "{last}");
+    }
+}

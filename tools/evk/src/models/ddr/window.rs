@@ -68,3 +68,111 @@ impl Device for Window {
         });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{cell::RefCell, collections::BTreeMap, time::Duration};
+
+    use firn::{
+        board::MEMORY,
+        ddr::{
+            bring_up,
+            saved::{ADDRESS, Saved, words},
+        },
+        mmio, time,
+    };
+
+    use super::*;
+    use crate::models::ddr::blobs::Blobs;
+
+    const PLL: u32 = 0x3036_0050;
+
+    /// A machine with windows to the model, whose own registers keep what is written.
+    struct Machine {
+        windows: RefCell<Vec<(u32, u32, Window)>>,
+        registers: RefCell<BTreeMap<u32, u32>>,
+    }
+
+    impl Machine {
+        fn new(model: &Arc<Mutex<Model>>) -> Self {
+            let windows = WINDOWS
+                .map(|(start, end)| (start, end, Window { start, model: Arc::clone(model) }));
+            Self { windows: RefCell::new(windows.into()), registers: RefCell::default() }
+        }
+
+        fn access<T>(&self, address: u32, access: impl FnOnce(&mut Window, u64) -> T) -> Option<T> {
+            let mut windows = self.windows.borrow_mut();
+            let window =
+                windows.iter_mut().find(|(start, end, _)| (*start..*end).contains(&address));
+            window.map(|(start, _, window)| access(window, u64::from(address - *start)))
+        }
+
+        fn load(&self, address: u32, width: decode::Width) -> u32 {
+            let seen = self.access(address, |window, offset| window.read(offset, width));
+            let own = || self.registers.borrow().get(&address).copied().unwrap_or(0);
+            seen.map_or_else(own, |value| u32::try_from(value).unwrap())
+        }
+
+        fn store(&self, address: u32, width: decode::Width, value: u32) {
+            if self
+                .access(address, |window, offset| window.write(offset, width, value.into()))
+                .is_none()
+            {
+                self.registers.borrow_mut().insert(address, value);
+            }
+        }
+    }
+
+    impl mmio::Bus for Machine {
+        fn read16(&self, address: u32) -> u16 {
+            u16::try_from(self.load(address, decode::Width::Half)).unwrap()
+        }
+
+        fn write16(&self, address: u32, value: u16) {
+            self.store(address, decode::Width::Half, value.into());
+        }
+
+        fn read32(&self, address: u32) -> u32 {
+            let locked = if address == PLL { 1 << 31 } else { 0 };
+            self.load(address, decode::Width::Word) | locked
+        }
+
+        fn write32(&self, address: u32, value: u32) {
+            self.store(address, decode::Width::Word, value);
+        }
+    }
+
+    struct Instant;
+
+    impl time::Clock for Instant {
+        fn now(&self) -> Duration {
+            static LOOKS: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
+            Duration::from_micros(LOOKS.fetch_add(1, std::sync::atomic::Ordering::Relaxed))
+        }
+    }
+
+    #[test]
+    fn memory_is_brought_up_through_windows_beside_the_machines_own_clocks() {
+        let model = Arc::new(Mutex::new(Model::new(&[])));
+        let _bus = attach(Bus::default(), &model);
+        let machine = Machine::new(&model);
+        let blobs = Blobs::raw();
+        let mut room = vec![0; words(MEMORY.timing)];
+        let saved = Saved::new(ADDRESS, &mut room, MEMORY.timing).unwrap();
+        let firmware = blobs.firmware().unwrap();
+        let online = bring_up(&machine, &Instant, MEMORY.timing, firmware, saved).map(|_| ());
+        assert_eq!(online, Ok(()));
+        let model = model.lock().unwrap();
+        assert_eq!(model.broken_rules(), [""; 0]);
+        assert!(model.is_online());
+    }
+
+    #[test]
+    fn an_access_of_another_width_breaks_a_rule() {
+        let model = Arc::new(Mutex::new(Model::new(&[])));
+        let mut window = Window { start: phy::BASE, model: Arc::clone(&model) };
+        window.write(0, decode::Width::Double, 0);
+        assert_eq!(window.read(0, decode::Width::Byte), 0);
+        assert_eq!(model.lock().unwrap().broken_rules().len(), 2);
+    }
+}
