@@ -27,7 +27,7 @@ pub struct Spacing {
 }
 
 impl Spacing {
-    /// From the registers at [`CHANNEL_A`] and [`CHANNEL_B`].
+    /// From the six registers with channel A's results and the seven with channel B's.
     pub fn from_results(a: [u16; 6], b: [u16; 7]) -> Self {
         let mut channel_a = [0; 12];
         for (bytes, word) in channel_a.as_chunks_mut().0.iter_mut().zip(a) {
