@@ -7,6 +7,7 @@ mod emulate;
 mod entries;
 mod file_device;
 mod image;
+mod write;
 
 use std::process::ExitCode;
 
@@ -26,6 +27,7 @@ enum Command {
     Emulate(emulate::Arguments),
     Entries(entries::Arguments),
     Image(image::Arguments),
+    Write(write::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -34,6 +36,7 @@ fn main() -> ExitCode {
         Command::Emulate(arguments) => emulate::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Entries(arguments) => entries::run(&arguments),
         Command::Image(arguments) => image::run(&arguments),
+        Command::Write(arguments) => write::run(&arguments).map(|()| ExitCode::SUCCESS),
     };
     match outcome {
         Ok(code) => code,
