@@ -1,6 +1,6 @@
 //! Cards as files, and devices as files below a `/dev`, `/sys` and `/proc` of the test's own.
 
-use std::{fs, os::unix::fs::PermissionsExt as _, path::PathBuf};
+use std::{fs, os::unix::fs::PermissionsExt as _, path::PathBuf, sync::LazyLock};
 
 use clap::Parser;
 use firn::{
@@ -406,26 +406,40 @@ fn emmc_content() -> Vec<u8> {
     content(7, 4096).repeat(4 * MIB / 4096)
 }
 
-/// An eMMC whose PARTITION_CONFIG is this, and an `mmc` that notes what it is asked for.
+/// A stand-in for mmc-utils that notes what it is asked for, in the machine of the node it is given.
+/// There is one for all tests: a program that is still being written when another thread starts
+/// one cannot be run.
+fn stand_in() -> PathBuf {
+    static PROGRAM: LazyLock<(tempfile::TempDir, PathBuf)> = LazyLock::new(|| {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("mmc");
+        let script = "#!/bin/sh\n\
+            eval node=\\${$#}\n\
+            cd \"${node%/dev/*}\"\n\
+            locks=$(cat sys/mmcblk2boot0/force_ro sys/mmcblk2boot1/force_ro)\n\
+            echo \"$1 $2 $3 $4 ${5##*/} [$(echo $locks)]\" >> log\n\
+            case \"$1 $2\" in\n\
+            'extcsd read') echo \"Boot configuration bytes [PARTITION_CONFIG: 0x$(cat config)]\" ;;\n\
+            'bootpart enable') [ -e stuck ] || printf %02x $(($3 * 8 + $4 * 64)) > config ;;\n\
+            *) exit 1 ;;\n\
+            esac\n";
+        fs::write(&path, script).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        (directory, path)
+    });
+    PROGRAM.1.clone()
+}
+
+/// An eMMC whose PARTITION_CONFIG is this.
 fn with_emmc(config: u8) -> Machine {
-    let machine = Machine::new();
+    let mut machine = Machine::new();
+    machine.system.mmc = stand_in();
     machine.device("mmcblk2", "179:0", &card_with_a_gap(), &["mmcblk2p1"]);
     for (name, number) in [("mmcblk2boot0", "179:8"), ("mmcblk2boot1", "179:16")] {
         machine.device(name, number, &emmc_content(), &[]);
         machine.put(&format!("sys/{name}/force_ro"), b"1");
     }
     machine.put("config", format!("{config:02x}").as_bytes());
-    let script = "#!/bin/sh\n\
-        cd \"${0%/*}\"\n\
-        locks=$(cat sys/mmcblk2boot0/force_ro sys/mmcblk2boot1/force_ro)\n\
-        echo \"$1 $2 $3 $4 ${5##*/} [$(echo $locks)]\" >> log\n\
-        case \"$1 $2\" in\n\
-        'extcsd read') echo \"Boot configuration bytes [PARTITION_CONFIG: 0x$(cat config)]\" ;;\n\
-        'bootpart enable') [ -e stuck ] || printf %02x $(($3 * 8 + $4 * 64)) > config ;;\n\
-        *) exit 1 ;;\n\
-        esac\n";
-    machine.put("mmc", script.as_bytes());
-    fs::set_permissions(machine.path("mmc"), fs::Permissions::from_mode(0o755)).unwrap();
     machine
 }
 
@@ -483,7 +497,7 @@ fn an_emmc_that_does_not_switch_keeps_its_working_partition() {
 
 #[test]
 fn what_cannot_take_a_boot_image_in_its_boot_partitions_is_told() {
-    let machine = with_emmc(0x08);
+    let mut machine = with_emmc(0x08);
     machine.device("sdb", "8:16", &card_with_a_gap(), &[]);
     machine.put("card.img", &card_with_a_gap());
     machine.refuses("flash.bin dev/sdb --emmc-boot --yes", &["no eMMC"]);
@@ -492,7 +506,8 @@ fn what_cannot_take_a_boot_image_in_its_boot_partitions_is_told() {
     machine.refuses("flash.bin dev/mmcblk2 --emmc-boot --copy secondary --yes", &["secondary"]);
     machine.put("sys/mmcblk2boot1/size", b"1024\n");
     machine.refuses("flash.bin dev/mmcblk2 --emmc-boot --yes", &["too small", "524288"]);
-    fs::remove_file(machine.path("mmc")).unwrap();
+    machine.put("sys/mmcblk2boot1/size", b"8192\n");
+    machine.system.mmc = machine.path("no-mmc");
     machine.refuses("flash.bin dev/mmcblk2 --emmc-boot --yes", &["install mmc-utils"]);
     assert!(machine.get("dev/mmcblk2boot1") == emmc_content());
 }
