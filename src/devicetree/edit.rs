@@ -173,7 +173,11 @@ impl DeviceTreeBuf {
         let mut wanted = Vec::with_capacity(name.len() + 1);
         wanted.extend_from_slice(name.as_bytes());
         wanted.push(0);
-        let known = self.strings.windows(wanted.len()).position(|window| window == wanted);
+        let mut end = 0;
+        let known = self.strings.split_inclusive(|&byte| byte == 0).find_map(|string| {
+            end += string.len();
+            string.ends_with(&wanted).then(|| end - wanted.len())
+        });
         let offset = known.unwrap_or_else(|| {
             let end = self.strings.len();
             self.strings.extend_from_slice(&wanted);
