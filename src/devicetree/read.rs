@@ -40,7 +40,7 @@ impl<'a> DeviceTree<'a> {
         let mut tokens = Tokens::new(self.structure, 0);
         iter::from_fn(move || {
             loop {
-                let Ok(Located { start, end, token }) = tokens.next() else { return None };
+                let Ok(Located { start, end, token }) = tokens.next_of_node() else { return None };
                 match token {
                     Token::BeginNode { name } => {
                         return Some(Node { tree: self, start, name, body: end });
@@ -126,7 +126,7 @@ impl<'a> Node<'a> {
         let mut depth = 0;
         iter::from_fn(move || {
             loop {
-                let Ok(Located { start, end, token }) = tokens.next() else { return None };
+                let Ok(Located { start, end, token }) = tokens.next_of_node() else { return None };
                 match token {
                     Token::BeginNode { name } => {
                         depth += 1;
@@ -190,7 +190,7 @@ impl<'a> Node<'a> {
         let mut tokens = Tokens::new(self.tree.structure, self.body);
         let mut depth = 0;
         loop {
-            match tokens.next() {
+            match tokens.next_of_node() {
                 Ok(Located { token: Token::BeginNode { .. }, .. }) => depth += 1,
                 Ok(Located { token: Token::EndNode, end, .. }) if depth == 0 => {
                     return self.start..end;

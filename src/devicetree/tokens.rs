@@ -65,6 +65,23 @@ impl<'a> Tokens<'a> {
         }
     }
 
+    /// The next token that is no property either: most tokens are one, and who looks for nodes need
+    /// not read them.
+    pub(super) fn next_of_node(&mut self) -> Result<Located<'a>, (ErrorKind, usize)> {
+        const TAG: [u8; TAG_SIZE] = PROPERTY.to_be_bytes();
+        while let Some([head @ .., s3, s2, s1, s0]) = self.head()
+            && *head == TAG
+        {
+            let size = u32::from_be_bytes([*s3, *s2, *s1, *s0]) as usize;
+            self.offset = aligned(self.offset + 3 * TAG_SIZE + size);
+        }
+        self.next()
+    }
+
+    fn head(&self) -> Option<&[u8; 2 * TAG_SIZE]> {
+        self.structure.get(self.offset..)?.first_chunk()
+    }
+
     fn begin_node(&self, body: usize) -> Result<(Token<'a>, usize), ErrorKind> {
         let name = name_at(self.structure, body)?;
         Ok((Token::BeginNode { name }, aligned(body + name.len() + 1)))

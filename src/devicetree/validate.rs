@@ -151,6 +151,7 @@ impl Block {
 /// block's.
 fn check_structure(structure: &[u8], strings: &[u8]) -> Result<usize, (ErrorKind, usize)> {
     let mut tokens = Tokens::new(structure, 0);
+    let all_names = are_names(strings);
     let mut depth = 0;
     let mut root_seen = false;
     let mut properties_may_follow = false;
@@ -181,6 +182,10 @@ fn check_structure(structure: &[u8], strings: &[u8]) -> Result<usize, (ErrorKind
             Token::Property { .. } if !properties_may_follow => {
                 return fail(ErrorKind::PropertyOutside);
             }
+            // The end of a name is one, too, unless it is empty.
+            Token::Property { name_offset, .. }
+                if all_names
+                    && strings.get(name_offset as usize).is_some_and(|&byte| byte != 0) => {}
             Token::Property { name_offset, .. } => match name_at(strings, name_offset as usize) {
                 Ok(name) if is_name(name) => {}
                 Ok(_) => return fail(ErrorKind::Name),
@@ -190,6 +195,15 @@ fn check_structure(structure: &[u8], strings: &[u8]) -> Result<usize, (ErrorKind
             Token::End => return Ok(located.end),
         }
     }
+}
+
+/// Whether all strings may name a property: then none need be looked at again. The strings of real
+/// trees are, and each is used many times.
+fn are_names(strings: &[u8]) -> bool {
+    strings.split_inclusive(|&byte| byte == 0).all(|string| match string.split_last() {
+        Some((0, name)) => is_name(name),
+        _ => false,
+    })
 }
 
 /// A broken tree: what and where.
