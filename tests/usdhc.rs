@@ -396,6 +396,36 @@ fn card_left_in_its_fastest_mode_by_the_stage_before_is_identified() {
 }
 
 #[test]
+fn card_at_its_first_voltage_is_identified_without_losing_its_power() {
+    let bench = Bench::new(SD_SLOT, sd(SdKind::HighCapacity, LARGE));
+    let mut buffers = Buffers::new();
+    open(SD_SLOT, &bench, &mut buffers).identify().expect("a good card");
+    let start = bench.elapsed();
+    let mut card = open(SD_SLOT, &bench, &mut buffers);
+    card.identify().expect("a good card");
+    let took = bench.elapsed() - start;
+    assert!(took < Duration::from_millis(15), "{took:?}");
+    assert_reads(&mut card, 3, 4);
+    assert_no_rule_broken(&bench);
+}
+
+#[test]
+fn card_left_at_1v8_by_a_reset_that_it_did_not_notice_loses_its_power_and_runs_in_sdr104() {
+    let bench = Bench::new(SD_SLOT, sd(SdKind::Sdr104, LARGE));
+    let mut buffers = Buffers::new();
+    open(SD_SLOT, &bench, &mut buffers).identify().expect("a good card");
+    bench.with_controller(evk::models::usdhc::Controller::reset);
+    let mut card = open(SD_SLOT, &bench, &mut buffers);
+    card.identify().expect("a good card");
+    assert_eq!(card.mode(), Some(mode(Timing::Sdr104, BusWidth::Four)));
+    assert_reads(&mut card, 3, 4);
+    let by_the_reset = "lines at 1.8 V: false; card at 1.8 V: true";
+    let mut broken = bench.broken_rules();
+    broken.retain(|rule| rule != by_the_reset);
+    assert_eq!(broken, [""; 0]);
+}
+
+#[test]
 fn stop_leaves_an_idle_controller_and_a_card_at_its_first_voltage() {
     for (slot, model, low_voltage) in [
         (SD_SLOT, sd(SdKind::HighCapacity, LARGE), false),

@@ -95,11 +95,12 @@ const SD_CARD: CardSlot = CardSlot {
             limit(Timing::Sdr104, 200_000_000),
         ],
     },
-    // GPIO2_IO19 switches VSD_3V3, which needs 20 ms to fall.
+    // GPIO2_IO19 switches VSD_3V3, which needs 20 ms to fall (Linux's device tree) and 2 ms to rise
+    // (U-Boot).
     power: Some(SlotPower {
         line: Line { block: GPIO2, number: 19, active_low: false },
         off_us: 20_000,
-        on_us: 10_000,
+        on_us: 2_000,
     }),
     // The slot's switch pulls GPIO2_IO12 down.
     detect: Some(Line { block: GPIO2, number: 12, active_low: true }),

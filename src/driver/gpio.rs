@@ -41,11 +41,20 @@ impl<B: Bus> Pin<B> {
         pin
     }
 
-    /// Makes `line` an output that keeps the level that its data register holds.
+    /// Makes `line` an output that keeps its level if somebody drives it, and is "on" otherwise.
     pub fn output(bus: B, line: Line) -> Self {
         let pin = Self { bus, line };
-        pin.bus.modify32(line.block + DIRECTION, 0, pin.mask());
+        if pin.bus.read32(line.block + DIRECTION) & pin.mask() == 0 {
+            pin.drive(!line.active_low);
+            pin.bus.modify32(line.block + DIRECTION, 0, pin.mask());
+        }
         pin
+    }
+
+    /// Whether "on" is the level that it is driven to as an output.
+    pub fn is_set_on(&self) -> bool {
+        let high = self.bus.read32(self.line.block + DATA) & self.mask() != 0;
+        high != self.line.active_low
     }
 
     fn mask(&self) -> u32 {

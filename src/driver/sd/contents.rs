@@ -104,6 +104,11 @@ impl SwitchStatus {
         function < 8 && self.0[13] & 1 << function != 0
     }
 
+    /// Whether the card is at 1.8 V: only there it offers SDR50, SDR104 and DDR50.
+    pub(super) fn is_low_voltage(&self) -> bool {
+        (2..=4).any(|function| self.supports(function))
+    }
+
     /// The access mode chosen; 15 if none.
     pub(super) fn selected(&self) -> u8 {
         self.0[16] & 0xf

@@ -47,11 +47,15 @@ pub(super) struct SdCard {
 }
 
 impl SdCard {
-    /// Identifies the card after a restart of the host. With `low_voltage`, asks it to change to
-    /// 1.8 V signalling.
-    pub(super) fn identify(host: &mut impl Host, low_voltage: bool) -> Result<Self, Error> {
-        let ocr = power_up(host, low_voltage)?;
-        let low_voltage = low_voltage && ocr & LOW_VOLTAGE != 0;
+    /// Identifies the card after a restart of the host. With `wants_low_voltage`, asks it to change
+    /// to 1.8 V signalling.
+    ///
+    /// # Errors
+    /// [`Error::VoltageSwitch`] among others: it does not, or has done so for somebody before and
+    /// must lose its power.
+    pub(super) fn identify(host: &mut impl Host, wants_low_voltage: bool) -> Result<Self, Error> {
+        let ocr = power_up(host, wants_low_voltage)?;
+        let low_voltage = wants_low_voltage && ocr & LOW_VOLTAGE != 0;
         if low_voltage {
             host.command(Command::new(11, 0, ResponseKind::Short))?;
             host.switch_to_1v8()?;
@@ -72,6 +76,10 @@ impl SdCard {
         let scr = read_scr(host, address)?;
         identity.set_block_count = scr.set_block_count;
         let access_modes = if has_switch_class(csd) { Some(ask_access_modes(host)?) } else { None };
+        let left_behind = access_modes.is_some_and(|modes| modes.is_low_voltage());
+        if wants_low_voltage && !low_voltage && left_behind {
+            return Err(Error::VoltageSwitch);
+        }
         Ok(Self { identity, scr, access_modes, low_voltage })
     }
 

@@ -14,7 +14,7 @@ mod controller;
 mod divider;
 mod registers;
 
-use core::time::Duration;
+use core::{mem, time::Duration};
 
 use embedded_hal::{
     delay::DelayNs,
@@ -53,6 +53,8 @@ pub struct Usdhc<'a, B, C, D, P> {
     slot: &'static CardSlot,
     power: Option<P>,
     detect: Option<P>,
+    /// Nothing says that the card needs to lose its power before it is used.
+    trusts_power: bool,
 }
 
 /// The card slot of a board: starts clocks, multiplexes pads, and puts the driver together. Does
@@ -69,8 +71,10 @@ pub fn open<'a, B: Bus + Copy, C: Clock, D: Dma>(
         pad.apply(&bus);
     }
     let power = slot.power.map(|power| Pin::output(bus, power.line));
+    let trusts_power = power.as_ref().is_some_and(Pin::is_set_on);
     let detect = slot.detect.map(|line| Pin::input(bus, line));
     let host = Usdhc::new(slot, bus, clock, dma, buffers, power, detect);
+    let host = Usdhc { trusts_power, ..host };
     Card::new(slot.name, slot.kind, host)
 }
 
@@ -87,7 +91,7 @@ impl<'a, B: Bus, C: Clock, D: Dma, P: OutputPin + InputPin> Usdhc<'a, B, C, D, P
         detect: Option<P>,
     ) -> Self {
         let controller = Controller::new(bus, slot.usdhc, clock, slot.clock.hertz, slot.sampling);
-        Self { controller, dma, buffers, slot, power, detect }
+        Self { controller, dma, buffers, slot, power, detect, trusts_power: false }
     }
 
     fn delay(&self, microseconds: u32) {
@@ -108,10 +112,9 @@ impl<'a, B: Bus, C: Clock, D: Dma, P: OutputPin + InputPin> Usdhc<'a, B, C, D, P
         }
     }
 
-    /// Stops the clock and takes the slot's power away for as long as the card needs to forget
-    /// everything. The lines keep their voltage meanwhile.
+    /// Takes the slot's power away for as long as the card needs to forget everything. The clock
+    /// stands still, and the lines keep their voltage meanwhile.
     fn power_off(&mut self) {
-        self.controller.halt();
         let (Some(pin), Some(power)) = (&mut self.power, self.slot.power) else { return };
         // A pin that cannot be moved leaves the card on: identification then shows what it does.
         let _ = pin.set_low();
@@ -159,7 +162,14 @@ impl<B: Bus, C: Clock, D: Dma, P: OutputPin + InputPin> Host for Usdhc<'_, B, C,
     }
 
     fn restart(&mut self) -> Result<(), Error> {
-        self.power_off();
+        self.controller.halt();
+        // The first time, a card may keep its power: at its first voltage, CMD0 takes it out of any
+        // state, and losing power takes as long as all the rest together. If it is not there,
+        // whoever used it before has left it at 1.8 V all the same: identification shows that.
+        let at_first_voltage = self.controller.is_low_voltage() == self.first_voltage_is_low();
+        if !(mem::take(&mut self.trusts_power) && at_first_voltage) {
+            self.power_off();
+        }
         self.controller.reset(self.first_voltage_is_low())?;
         self.drive_pads(Timing::Default);
         self.power_on();
@@ -227,12 +237,11 @@ impl<B: Bus, C: Clock, D: Dma, P: OutputPin + InputPin> Host for Usdhc<'_, B, C,
             // A soldered eMMC and a card at 3.3 V can be identified again after CMD0.
             let _ = self.controller.run(Command::new(0, 0, ResponseKind::None), None);
         }
+        self.controller.halt();
         if self.controller.is_low_voltage() && !self.first_voltage_is_low() {
             // Only a card that loses power leaves 1.8 V signalling, and not every operating system
             // takes it away.
             self.power_off();
-        } else {
-            self.controller.halt();
         }
         // Ends all DMA; should the controller not come out of it, there is no one left to tell.
         let _ = self.controller.reset(self.first_voltage_is_low());

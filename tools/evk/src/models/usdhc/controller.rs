@@ -188,6 +188,11 @@ impl Controller {
         self.faults.insert(number, fault);
     }
 
+    /// The SoC is reset; the card does not notice.
+    pub fn reset(&mut self) {
+        self.registers = reset_values();
+    }
+
     /// The strobe's delay line never locks.
     pub fn break_strobe(&mut self) {
         self.strobe_locks = false;

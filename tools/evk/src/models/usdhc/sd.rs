@@ -173,7 +173,8 @@ impl SdCard {
     /// CMD6: what is supported, what is chosen.
     fn switch_function(&mut self, argument: u32) -> Vec<u8> {
         let wanted = argument.to_le_bytes()[0] & 0xf;
-        let modes = self.access_modes();
+        // The faster ones are offered at 1.8 V only.
+        let modes = self.access_modes() & if self.low_voltage { 0xff } else { 0b11 };
         let function = if wanted == 0xf { self.access_mode } else { wanted };
         let refused = self.core.weakness.refused_from.is_some_and(|from| function >= from);
         let refused = refused || self.core.refuse_next && argument & 1 << 31 != 0;
