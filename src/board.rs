@@ -13,6 +13,7 @@ pub use imx8mp_evk::{
 use crate::{
     driver::{gpio::Line, sd::Limits, usdhc::Sampling},
     image::target::Target,
+    memory::Region,
     soc::{ccm::Clock, iomuxc::Pad},
 };
 
@@ -37,6 +38,9 @@ pub struct Board {
     pub registers: &'static [(u32, u32)],
     /// uSDHC instances to search, in this order.
     pub cards: &'static [CardSlot],
+    /// Where the first stage leaves its record for the second one: DRAM that BL31 and OP-TEE leave
+    /// alone.
+    pub hand_off: Region,
     /// Where the parts of its flash.bin go.
     pub image: Target,
 }

@@ -100,6 +100,14 @@ codes! {
     909 BootImageInput "a file cannot be part of a boot image";
     910 TrainingFirmware "the DRAM training firmware cannot be used";
     911 DummyTrainingFirmware "the DRAM training firmware is a dummy";
+    // 10xx: the first stage
+    1001 NoBootDevice "the boot ROM does not tell what it booted from";
+    1002 BootDeviceRead "the boot device cannot be read";
+    1003 PmicSilent "the PMIC does not answer";
+    1004 I2cBus "the I2C bus is stuck";
+    1005 PllUnlocked "a PLL does not lock";
+    1006 StreamEnded "the download over USB ended early";
+    1007 HandOffDamaged "the first stage's record is damaged";
 }
 
 impl fmt::Display for Code {

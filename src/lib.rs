@@ -27,6 +27,7 @@ pub mod dma;
 pub mod driver;
 pub mod error;
 pub mod fs;
+pub mod handoff;
 pub mod image;
 pub mod linux;
 pub mod memory;

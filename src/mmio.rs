@@ -44,6 +44,23 @@ impl<B: Bus + ?Sized> Bus for &B {
     }
 }
 
+/// A [`Bus`] with blocks on it whose registers are 8 bits wide, as the I2C controller's.
+pub trait ByteBus: Bus {
+    /// Reads 8 bits.
+    fn read8(&self, address: u32) -> u8;
+    /// Writes 8 bits.
+    fn write8(&self, address: u32, value: u8);
+}
+
+impl<B: ByteBus + ?Sized> ByteBus for &B {
+    fn read8(&self, address: u32) -> u8 {
+        (**self).read8(address)
+    }
+    fn write8(&self, address: u32, value: u8) {
+        (**self).write8(address, value);
+    }
+}
+
 /// The SoC's registers.
 #[cfg(target_os = "none")]
 #[derive(Clone, Copy, Debug)]
@@ -111,6 +128,33 @@ impl Bus for Hardware {
         unsafe {
             core::arch::asm!(
                 "str {0:w}, [{1}]", in(reg) value, in(reg) u64::from(address),
+                options(nostack, preserves_flags)
+            );
+        }
+    }
+}
+
+#[cfg(target_os = "none")]
+impl ByteBus for Hardware {
+    fn read8(&self, address: u32) -> u8 {
+        Self::check(address);
+        let value: u32;
+        // SAFETY: as for `read16`.
+        unsafe {
+            core::arch::asm!(
+                "ldrb {0:w}, [{1}]", out(reg) value, in(reg) u64::from(address),
+                options(nostack, preserves_flags)
+            );
+        }
+        (value & 0xff) as u8
+    }
+
+    fn write8(&self, address: u32, value: u8) {
+        Self::check(address);
+        // SAFETY: as for `read16`.
+        unsafe {
+            core::arch::asm!(
+                "strb {0:w}, [{1}]", in(reg) u32::from(value), in(reg) u64::from(address),
                 options(nostack, preserves_flags)
             );
         }

@@ -16,6 +16,7 @@ use crate::{
         flexspi::Flash,
         target::{Room, RoomFit, Target},
     },
+    memory::Region,
     soc::{boot_rom, ccm::Clock, iomuxc::Pad},
 };
 
@@ -41,6 +42,8 @@ pub static BOARD: Board = Board {
     // AIPS-1, 2, 3 and 5.
     registers: &[(0x3000_0000, 0x0100_0000)],
     cards: &[SD_CARD, EMMC],
+    // Below the second stage.
+    hand_off: Region::new(0x401f_e000, 0x2000),
     image: IMAGE,
 };
 
