@@ -104,7 +104,8 @@ impl SwitchStatus {
         function < 8 && self.0[13] & 1 << function != 0
     }
 
-    /// Whether the card is at 1.8 V: only there it offers SDR50, SDR104 and DDR50.
+    /// Whether the card is at 1.8 V: only there it offers SDR50, SDR104 and DDR50 (Linux,
+    /// `drivers/mmc/core/sd.c`). Some cards are said to offer them always.
     pub(super) fn is_low_voltage(&self) -> bool {
         (2..=4).any(|function| self.supports(function))
     }
