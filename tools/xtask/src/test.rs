@@ -117,13 +117,22 @@ fn steps(fast: bool) -> Vec<Step> {
     let target = format!(
         "clippy --package firn --features firmware --target {TRIPLE} --lib --bins -- -D warnings"
     );
+    let guests = "--manifest-path tools/evk/guest/Cargo.toml";
+    let guest_lints = format!(
+        "clippy {guests} --target-dir target/firn/guest --target {TRIPLE} --release -- -D warnings"
+    );
     let mut steps = vec![
         Step { name: "format", work: Work::Check(cargo("fmt --all --check")) },
+        Step {
+            name: "format, guests",
+            work: Work::Check(cargo(&format!("fmt {guests} --all --check"))),
+        },
         Step {
             name: "lints, host",
             work: Work::Check(cargo("clippy --workspace --all-targets -- -D warnings")),
         },
         Step { name: "lints, firmware", work: Work::Firmware(cargo(&target)) },
+        Step { name: "lints, guests", work: Work::Firmware(cargo(&guest_lints)) },
         Step { name: "host tests", work: Work::Tests(cargo("test --workspace --no-fail-fast")) },
         Step { name: "documentation, tools", work: Work::Check(tools) },
         Step { name: "documentation, firmware", work: Work::Firmware(firmware) },
