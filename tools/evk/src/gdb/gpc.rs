@@ -3,7 +3,7 @@
 //! Source: i.MX 8M Plus Reference Manual, chapter "General Power Controller (GPC)"; which registers
 //! BL31 waits for was found by running it.
 
-use super::{Device, decode::Width};
+use super::{Device, Machine, decode::Width};
 
 /// Where it is.
 pub const BASE: u64 = 0x303a_0000;
@@ -32,7 +32,7 @@ fn index(offset: u64) -> usize {
 }
 
 impl Device for Gpc {
-    fn read(&mut self, offset: u64, width: Width) -> u64 {
+    fn read(&mut self, offset: u64, width: Width, _: &mut dyn Machine) -> u64 {
         let stored = self.words.get(index(offset)).copied().unwrap_or(0);
         let word = match offset & !3 {
             POWER_HANDSHAKE => u32::MAX,
@@ -42,7 +42,7 @@ impl Device for Gpc {
         u64::from(word) >> (8 * (offset % 4)) & width.mask()
     }
 
-    fn write(&mut self, offset: u64, width: Width, value: u64) {
+    fn write(&mut self, offset: u64, width: Width, value: u64, _: &mut dyn Machine) {
         // Registers of 32 bits: BL31 writes them whole.
         if width != Width::Word {
             return;
@@ -55,17 +55,17 @@ impl Device for Gpc {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::NoMachine, *};
 
     #[test]
     fn stores_are_kept_requests_clear_themselves_and_handshakes_are_given() {
         let mut gpc = Gpc::default();
         for offset in [0x10, 0xd8, 0x190] {
-            gpc.write(offset, Width::Word, 0x1234_5678);
+            gpc.write(offset, Width::Word, 0x1234_5678, &mut NoMachine);
         }
-        assert_eq!(gpc.read(0x10, Width::Word), 0x1234_5678);
-        assert_eq!(gpc.read(0x11, Width::Byte), 0x56);
-        assert_eq!(gpc.read(0xd8, Width::Word), 0);
-        assert_eq!(gpc.read(0x190, Width::Word), 0xffff_ffff);
+        assert_eq!(gpc.read(0x10, Width::Word, &mut NoMachine), 0x1234_5678);
+        assert_eq!(gpc.read(0x11, Width::Byte, &mut NoMachine), 0x56);
+        assert_eq!(gpc.read(0xd8, Width::Word, &mut NoMachine), 0);
+        assert_eq!(gpc.read(0x190, Width::Word, &mut NoMachine), 0xffff_ffff);
     }
 }

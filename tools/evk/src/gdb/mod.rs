@@ -20,12 +20,23 @@ use rsp::{Client, Registers, Stop};
 /// Long enough for QEMU to start on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// The machine around a device, which stands still while the device answers.
+pub trait Machine {
+    /// How long it has run, without the time in which it stood still: never less than what has
+    /// passed for its own clocks.
+    fn now(&self) -> Duration;
+    /// Reads memory at a physical address, as a bus master does.
+    fn read(&mut self, address: u64, bytes: &mut [u8]) -> Result<()>;
+    /// Writes memory at a physical address, as a bus master does.
+    fn write(&mut self, address: u64, bytes: &[u8]) -> Result<()>;
+}
+
 /// A device that stands in for one that QEMU lacks.
 pub trait Device: Send {
     /// What a load of `width` bytes at `offset` from the region's start sees.
-    fn read(&mut self, offset: u64, width: Width) -> u64;
+    fn read(&mut self, offset: u64, width: Width, machine: &mut dyn Machine) -> u64;
     /// What a store does.
-    fn write(&mut self, offset: u64, width: Width, value: u64);
+    fn write(&mut self, offset: u64, width: Width, value: u64, machine: &mut dyn Machine);
 }
 
 /// A region of addresses with the device behind it.
@@ -93,13 +104,18 @@ fn serve(machine: &mut Client, bus: &mut Bus) -> Result<()> {
     let mut registers = machine.registers()?;
     let at = registers.pc;
     let word = machine.instruction(at)?;
-    execute(word, &mut registers, bus)
+    execute(word, &mut registers, bus, machine)
         .with_context(|| format!("cannot stand in for the instruction {word:#010x} at {at:#x}"))?;
     registers.pc = at.wrapping_add(4);
     machine.set_registers(&registers)
 }
 
-fn execute(word: u32, registers: &mut Registers, bus: &mut Bus) -> Result<()> {
+fn execute(
+    word: u32,
+    registers: &mut Registers,
+    bus: &mut Bus,
+    machine: &mut dyn Machine,
+) -> Result<()> {
     let access = decode::decode(word)?;
     let base = match access.base {
         Base::Register(number) => registers.general(number),
@@ -109,7 +125,8 @@ fn execute(word: u32, registers: &mut Registers, bus: &mut Bus) -> Result<()> {
         Offset::Immediate(bytes) => base.wrapping_add_signed(bytes),
         Offset::Register(index) => base.wrapping_add(index.value(registers.general(index.number))),
     };
-    transfer(registers, bus, &access, if access.post_index { base } else { moved })?;
+    let start = if access.post_index { base } else { moved };
+    transfer(registers, bus, machine, &access, start)?;
     if access.write_back {
         match access.base {
             Base::Register(number) => registers.set_general(number, moved),
@@ -119,21 +136,46 @@ fn execute(word: u32, registers: &mut Registers, bus: &mut Bus) -> Result<()> {
     Ok(())
 }
 
-fn transfer(registers: &mut Registers, bus: &mut Bus, access: &Access, start: u64) -> Result<()> {
+fn transfer(
+    registers: &mut Registers,
+    bus: &mut Bus,
+    machine: &mut dyn Machine,
+    access: &Access,
+    start: u64,
+) -> Result<()> {
     let bytes = access.width.bytes();
     ensure!(start.is_multiple_of(bytes), "unaligned access to a device at {start:#x}");
     for (index, &register) in access.registers.iter().flatten().enumerate() {
         let address = start.wrapping_add(index as u64 * bytes);
         let (device, offset) = bus.device(address)?;
         if access.load {
-            let value = access.extend(device.read(offset, access.width));
+            let value = access.extend(device.read(offset, access.width, machine));
             registers.set_general(register, value);
         } else {
             let value = registers.general(register) & access.width.mask();
-            device.write(offset, access.width, value);
+            device.write(offset, access.width, value, machine);
         }
     }
     Ok(())
+}
+
+/// Around a device that needs nothing of it.
+#[cfg(test)]
+pub(crate) struct NoMachine;
+
+#[cfg(test)]
+impl Machine for NoMachine {
+    fn now(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    fn read(&mut self, address: u64, _: &mut [u8]) -> Result<()> {
+        anyhow::bail!("no memory at {address:#x}")
+    }
+
+    fn write(&mut self, address: u64, _: &[u8]) -> Result<()> {
+        anyhow::bail!("no memory at {address:#x}")
+    }
 }
 
 #[cfg(test)]
@@ -145,11 +187,11 @@ mod tests {
     struct Probe(std::sync::Arc<std::sync::Mutex<Vec<(u64, u64)>>>);
 
     impl Device for Probe {
-        fn read(&mut self, offset: u64, _: Width) -> u64 {
+        fn read(&mut self, offset: u64, _: Width, _: &mut dyn Machine) -> u64 {
             0x1234_5600 | offset
         }
 
-        fn write(&mut self, offset: u64, _: Width, value: u64) {
+        fn write(&mut self, offset: u64, _: Width, value: u64, _: &mut dyn Machine) {
             self.0.lock().unwrap().push((offset, value));
         }
     }
@@ -164,7 +206,7 @@ mod tests {
         for (number, value) in [(1, DEVICE + 0x10), (2, 0xaaaa_bbbb_cccc_dddd), (3, 3)] {
             registers.set_general(number, value);
         }
-        let outcome = execute(word, &mut registers, &mut bus);
+        let outcome = execute(word, &mut registers, &mut bus, &mut NoMachine);
         let written = probe.0.lock().unwrap().clone();
         (outcome, registers, written)
     }

@@ -12,8 +12,14 @@ use std::{
 
 use anyhow::{Context as _, Result, bail, ensure};
 
+use super::Machine;
+
 /// How long QEMU may take to answer anything but a resume.
 const ANSWER: Duration = Duration::from_secs(30);
+
+/// Bytes of memory in one packet, two digits each. Source: QEMU 10.0 `gdbstub/internals.h`,
+/// `MAX_PACKET_LENGTH`: 4096 characters with the command before them.
+const PIECE: usize = 2016;
 
 /// The longest packet that is believed; QEMU's own limit is 4096 bytes of payload.
 const LONGEST: usize = 1 << 16;
@@ -78,6 +84,10 @@ pub(super) struct Client {
     /// Bytes received, from `taken` on not looked at.
     buffer: Vec<u8>,
     taken: usize,
+    /// Memory is asked for by physical addresses.
+    physical: bool,
+    /// How long the machine has run.
+    ran: Duration,
 }
 
 impl Client {
@@ -95,7 +105,7 @@ impl Client {
             }
         };
         stream.set_write_timeout(Some(ANSWER))?;
-        Ok(Self { stream, buffer: Vec::new(), taken: 0 })
+        Ok(Self { stream, buffer: Vec::new(), taken: 0, physical: false, ran: Duration::ZERO })
     }
 
     pub(super) fn watch(&mut self, start: u64, length: u64) -> Result<()> {
@@ -127,8 +137,9 @@ impl Client {
         self.command(&format!("G{}", hex(&registers.bytes())))
     }
 
-    /// The instruction at `address`.
+    /// The instruction at the virtual address `address`.
     pub(super) fn instruction(&mut self, address: u64) -> Result<u32> {
+        self.set_physical(false)?;
         let answer = self.ask(&format!("m{address:x},4"))?;
         let bytes = unhex(&answer)?;
         let word = bytes.try_into().ok().with_context(|| format!("no memory at {address:#x}"))?;
@@ -137,10 +148,22 @@ impl Client {
 
     /// Lets the machine run until it stops, which may be never.
     pub(super) fn resume(&mut self) -> Result<Stop> {
+        let from = Instant::now();
         self.send("c")?;
         self.stream.set_read_timeout(None)?;
         let Some(packet) = self.receive()? else { return Ok(Stop::Gone) };
+        self.ran += from.elapsed();
         stop(&packet)
+    }
+
+    /// Chooses which addresses [`ask`](Self::ask) takes for memory. Source: QEMU "GDB usage",
+    /// "Changing the memory access mode".
+    fn set_physical(&mut self, physical: bool) -> Result<()> {
+        if self.physical != physical {
+            self.command(&format!("Qqemu.PhyMemMode:{}", u8::from(physical)))?;
+            self.physical = physical;
+        }
+        Ok(())
     }
 
     fn command(&mut self, packet: &str) -> Result<()> {
@@ -208,6 +231,36 @@ impl Client {
     }
 }
 
+impl Machine for Client {
+    fn now(&self) -> Duration {
+        self.ran
+    }
+
+    fn read(&mut self, address: u64, bytes: &mut [u8]) -> Result<()> {
+        self.set_physical(true)?;
+        let mut at = address;
+        for piece in bytes.chunks_mut(PIECE) {
+            let answer = self.ask(&format!("m{at:x},{:x}", piece.len()))?;
+            let read = unhex(&answer).with_context(|| format!("reading memory at {at:#x}"))?;
+            ensure!(read.len() == piece.len(), "no memory at {at:#x}");
+            piece.copy_from_slice(&read);
+            at = at.wrapping_add(piece.len() as u64);
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, address: u64, bytes: &[u8]) -> Result<()> {
+        self.set_physical(true)?;
+        let mut at = address;
+        for piece in bytes.chunks(PIECE) {
+            self.command(&format!("M{at:x},{:x}:{}", piece.len(), hex(piece)))
+                .with_context(|| format!("writing memory at {at:#x}"))?;
+            at = at.wrapping_add(piece.len() as u64);
+        }
+        Ok(())
+    }
+}
+
 fn stop(packet: &str) -> Result<Stop> {
     match packet.as_bytes().first() {
         Some(b'W' | b'X') => return Ok(Stop::Gone),
@@ -231,7 +284,8 @@ fn checksum(bytes: &[u8]) -> u8 {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    let digit = |value: u8| char::from_digit(value.into(), 16).unwrap_or('0');
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 0xf)]).collect()
 }
 
 fn unhex(text: &str) -> Result<Vec<u8>> {

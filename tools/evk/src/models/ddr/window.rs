@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use super::{Model, Width, controller, phy};
-use crate::gdb::{Bus, Device, decode};
+use crate::gdb::{self, Bus, Device, decode};
 
 /// Ranges that QEMU has nothing behind: the PHY, the subsystem with its controller, and the page
 /// with the controller's resets.
@@ -48,7 +48,7 @@ fn width(width: decode::Width) -> Option<Width> {
 }
 
 impl Device for Window {
-    fn read(&mut self, offset: u64, wide: decode::Width) -> u64 {
+    fn read(&mut self, offset: u64, wide: decode::Width, _: &mut dyn gdb::Machine) -> u64 {
         let address = self.address(offset);
         self.with(|model| match width(wide) {
             Some(width) => model.read(address, width).into(),
@@ -59,7 +59,7 @@ impl Device for Window {
         })
     }
 
-    fn write(&mut self, offset: u64, wide: decode::Width, value: u64) {
+    fn write(&mut self, offset: u64, wide: decode::Width, value: u64, _: &mut dyn gdb::Machine) {
         let address = self.address(offset);
         let value = u32::try_from(value & 0xffff_ffff).unwrap_or_default();
         self.with(|model| match width(wide) {
@@ -83,7 +83,7 @@ mod tests {
     };
 
     use super::*;
-    use crate::models::ddr::blobs::Blobs;
+    use crate::{gdb::NoMachine, models::ddr::blobs::Blobs};
 
     const PLL: u32 = 0x3036_0050;
 
@@ -108,14 +108,17 @@ mod tests {
         }
 
         fn load(&self, address: u32, width: decode::Width) -> u32 {
-            let seen = self.access(address, |window, offset| window.read(offset, width));
+            let seen =
+                self.access(address, |window, offset| window.read(offset, width, &mut NoMachine));
             let own = || self.registers.borrow().get(&address).copied().unwrap_or(0);
             seen.map_or_else(own, |value| u32::try_from(value).unwrap())
         }
 
         fn store(&self, address: u32, width: decode::Width, value: u32) {
             if self
-                .access(address, |window, offset| window.write(offset, width, value.into()))
+                .access(address, |window, offset| {
+                    window.write(offset, width, value.into(), &mut NoMachine)
+                })
                 .is_none()
             {
                 self.registers.borrow_mut().insert(address, value);
@@ -171,8 +174,8 @@ mod tests {
     fn an_access_of_another_width_breaks_a_rule() {
         let model = Arc::new(Mutex::new(Model::new(&[])));
         let mut window = Window { start: phy::BASE, model: Arc::clone(&model) };
-        window.write(0, decode::Width::Double, 0);
-        assert_eq!(window.read(0, decode::Width::Byte), 0);
+        window.write(0, decode::Width::Double, 0, &mut NoMachine);
+        assert_eq!(window.read(0, decode::Width::Byte, &mut NoMachine), 0);
         assert_eq!(model.lock().unwrap().broken_rules().len(), 2);
     }
 }
