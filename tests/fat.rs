@@ -124,6 +124,19 @@ fn a_cluster_chain_that_loops_or_ends_early_is_an_error_and_not_a_hang_or_zeros(
 }
 
 #[test]
+fn a_boot_sector_in_front_of_garbage_is_damage_and_not_an_empty_file_system() {
+    for (fixture, _) in WIDTHS {
+        let mut image = Image::fixture(fixture);
+        let reserved = image.read(14, 2);
+        let table = u64::from(u16::from_le_bytes([reserved[0], reserved[1]])) * 512;
+        image.write(table, &[0xa5; 512]);
+        let error = mount(Disk::new(image).volume()).err().expect("a damaged file system");
+        assert_eq!(error.code(), Code::FileSystemCorrupt);
+        assert!(error.to_string().contains("allocation table"), "{error}");
+    }
+}
+
+#[test]
 fn short_names_find_files_too() {
     let mut fs = mount_fixture("fat32");
     assert_eq!(read(&mut *fs, "/fragme~1.bin").expect("a file").len(), 150_001);

@@ -135,7 +135,22 @@ impl Medium {
         let mut io = VolumeIo(volume);
         let mut block = BlockBuf::new(BLOCK_SIZE).ok_or(HadrisKind::Unsupported)?;
         let geometry = raw::read_geometry(&mut io, &mut block)?;
-        Ok(Self { io, block, layout: Layout::new(geometry) })
+        let mut medium = Self { io, block, layout: Layout::new(geometry) };
+        medium.check_table()?;
+        Ok(medium)
+    }
+
+    /// Refuses an allocation table that does not begin with the media byte and ones, as each does
+    /// whatever its width: a boot sector in front of garbage would else pass for an empty file system.
+    fn check_table(&mut self) -> DriverResult<()> {
+        let geometry = self.layout.geometry();
+        let start = geometry.fat_start() + u64::from(geometry.active_fat()) * geometry.fat_size();
+        let mut block = [0; BLOCK_SIZE];
+        self.io.read_blocks(BlockIndex::new(start / BLOCK_SIZE as u64), &mut block)?;
+        match block {
+            [0xf0..=0xff, 0xff, 0xff, ..] => Ok(()),
+            _ => Err(corrupt("its allocation table does not begin as one")),
+        }
     }
 
     fn kind(&self) -> FatKind {
