@@ -65,5 +65,5 @@ fn loading_linux_sized_files_takes_few_instructions() {
     // One tick of the 8 MHz counter is 125 instructions.
     let instructions = session.expect_stub(LINUX).unwrap().number("counter").unwrap() * 125;
     println!("instructions from reset to the kernel's first: {instructions}");
-    assert!(instructions < 200_000_000, "{instructions}");
+    assert!(instructions < 25_000_000, "{instructions}");
 }
