@@ -8,13 +8,14 @@ mod imx8mp_evk;
 pub use imx8mp_evk::{
     BOARD,
     dram::{MEMORIES, MEMORY},
+    first_stage::FIRST_STAGE,
 };
 
 use crate::{
-    driver::{gpio::Line, sd::Limits, usdhc::Sampling},
+    driver::{gpio::Line, i2c::Wiring, pca9450::Pmic, sd::Limits, usdhc::Sampling},
     image::target::Target,
     memory::Region,
-    soc::{ccm::Clock, iomuxc::Pad},
+    soc::{ccm::Clock, clocks::Step, iomuxc::Pad},
 };
 
 /// A board, as the second stage needs to know it.
@@ -43,6 +44,23 @@ pub struct Board {
     pub hand_off: Region,
     /// Where the parts of its flash.bin go.
     pub image: Target,
+}
+
+/// What the first stage does to the SoC and its supplies on a board.
+#[derive(Debug)]
+pub struct FirstStage {
+    /// Clocks that the SoC can run at with the voltages that it starts with.
+    pub clocks: &'static [Step],
+    /// Clocks that need the PMIC's settings.
+    pub fast_clocks: &'static [Step],
+    /// Pads of the watchdog's pin.
+    pub watchdog_pads: &'static [Pad],
+    /// The I2C bus with the PMIC.
+    pub pmic_bus: Wiring,
+    /// The PMIC's other pads.
+    pub pmic_pads: &'static [Pad],
+    /// The PMIC.
+    pub pmic: Pmic,
 }
 
 /// A card slot or soldered eMMC behind a uSDHC controller.

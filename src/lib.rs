@@ -26,6 +26,7 @@ pub mod devicetree;
 pub mod dma;
 pub mod driver;
 pub mod error;
+pub mod first_stage;
 pub mod fs;
 pub mod handoff;
 pub mod image;

@@ -3,6 +3,7 @@
 //! Sources: i.MX 8M Plus reference manual (memory map, IOMUXC, CCM), Linux `imx8mp-evk.dts`.
 
 pub(super) mod dram;
+pub(super) mod first_stage;
 
 use super::{Board, CardKind, CardSlot, SlotPower};
 use crate::{

@@ -29,13 +29,27 @@ pub struct Clock {
     pub gate: u32,
 }
 
+/// Lets a clock through to its peripheral.
+pub fn open(bus: &impl Bus, gate: u32) {
+    bus.write32(GATES + gate * GATE_STRIDE + SET, ALWAYS);
+}
+
+/// Stops it there.
+pub fn shut(bus: &impl Bus, gate: u32) {
+    bus.write32(GATES + gate * GATE_STRIDE + CLEAR, ALWAYS);
+}
+
+/// Makes a root slice what its target register then says.
+pub fn set_root(bus: &impl Bus, root: u32, target: u32) {
+    bus.write32(ROOTS + root * ROOT_STRIDE, target);
+}
+
 /// Starts `clock`, whatever it was before. The gate is shut while the slices change, so that the
 /// peripheral sees no glitch.
 pub fn start(bus: &impl Bus, clock: &Clock) {
-    let gate = GATES + clock.gate * GATE_STRIDE;
-    bus.write32(gate + CLEAR, ALWAYS);
-    for (root, target) in clock.roots {
-        bus.write32(ROOTS + root * ROOT_STRIDE, *target);
+    shut(bus, clock.gate);
+    for &(root, target) in clock.roots {
+        set_root(bus, root, target);
     }
-    bus.write32(gate + SET, ALWAYS);
+    open(bus, clock.gate);
 }

@@ -1,8 +1,17 @@
-//! Blocks of the i.MX 8M that drivers need a hand from, one file each.
+//! Blocks of the i.MX 8M that need no driver of their own, one file each.
 //!
-//! Nothing here waits or keeps state: each function is one register sequence of the manual.
+//! Nothing here keeps state: each function is one register sequence of the manual. Only a PLL is
+//! waited for, with a deadline.
 
+pub mod analog;
 pub mod boot_rom;
 pub mod ccm;
+pub mod clocks;
+pub mod counter;
+pub mod gpc;
 pub mod iomuxc;
+pub mod ocotp;
+pub mod reset;
+pub mod snvs;
+pub mod tzasc;
 pub mod wdog;

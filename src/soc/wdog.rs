@@ -24,6 +24,24 @@ const WCR_WDA: u16 = 1 << 5;
 const WSR: u32 = 2;
 const SERVICE: [u16; 2] = [0x5555, 0xaaaa];
 
+/// Reset status register.
+const WRSR: u32 = 4;
+/// Miscellaneous control register.
+const WMCR: u32 = 8;
+/// All that the control register says besides the time: enabled, asserts its pin on time-out,
+/// stands still in low power and under a debugger, resets nothing now.
+const WCR_RUN: u16 = 0x3f;
+/// The unit of its time, in milliseconds; it is set to one less, in bits 15:8.
+const STEP_MS: u128 = 500;
+
+/// All watchdogs of the SoC.
+const ALL: [Watchdog; 3] = [Watchdog(0x3028_0000), Watchdog(0x3029_0000), Watchdog(0x302a_0000)];
+
+/// Stops the counters that assert each watchdog's pin 16 s after a reset.
+pub fn stop_power_down_counters(bus: &impl Bus) {
+    ALL.iter().for_each(|watchdog| bus.write16(watchdog.0 + WMCR, 0));
+}
+
 /// One watchdog, by its base address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Watchdog(pub u32);
@@ -32,6 +50,21 @@ impl Watchdog {
     /// Whether a stage before started it.
     pub fn is_running(self, bus: &impl Bus) -> bool {
         bus.read16(self.0 + WCR) & WCR_WDE != 0
+    }
+
+    /// Starts it: it resets the board unless it is served within `time`, rounded up to half a
+    /// second, at most 128 s. It can't be stopped any more. One write, because parts of the register
+    /// can be written only once.
+    pub fn start(self, bus: &impl Bus, time: Duration) {
+        let steps = time.as_millis().div_ceil(STEP_MS).clamp(1, 256) - 1;
+        let steps = u16::try_from(steps).unwrap_or(u16::from(u8::MAX));
+        bus.write16(self.0 + WCR, steps << 8 | WCR_RUN);
+        self.serve(bus);
+    }
+
+    /// Why it reset the board last (WRSR).
+    pub fn reset_status(self, bus: &impl Bus) -> u16 {
+        bus.read16(self.0 + WRSR)
     }
 
     /// Starts its time anew.
@@ -100,6 +133,27 @@ mod tests {
         let bus = Recorder::new(0);
         Watchdog(BASE).serve(&bus);
         assert_eq!(bus.written.into_inner(), [(2, 0x5555), (2, 0xaaaa)]);
+    }
+
+    #[test]
+    fn starting_is_one_write_of_the_time_in_half_seconds() {
+        for (milliseconds, control) in [
+            (60_000, 0x773f),
+            (10_000, 0x133f),
+            (501, 0x013f),
+            (1, 0x003f),
+            (0, 0x003f),
+            (u64::MAX, 0xff3f),
+        ] {
+            let bus = Recorder::new(0);
+            Watchdog(BASE).start(&bus, Duration::from_millis(milliseconds));
+            let written = bus.written.into_inner();
+            assert_eq!(
+                written,
+                [(WCR, control), (WSR, 0x5555), (WSR, 0xaaaa)],
+                "{milliseconds} ms"
+            );
+        }
     }
 
     #[test]
