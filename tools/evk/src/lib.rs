@@ -12,6 +12,7 @@
 pub mod assets;
 pub mod card;
 pub mod elf;
+pub mod emmc;
 pub mod gdb;
 pub mod guest;
 pub mod initrd;

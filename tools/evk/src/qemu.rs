@@ -14,7 +14,9 @@ use anyhow::{Context as _, Result};
 
 use crate::{
     assets::{Assets, find_tool},
-    gdb::{self, Bus},
+    emmc::Emmc,
+    gdb::{self, Bus, Until},
+    models::usdhc::Rules,
     session::Session,
 };
 
@@ -64,7 +66,8 @@ pub enum Slot {
     /// The SD slot, uSDHC2.
     #[default]
     Sd,
-    /// Where the real board has its eMMC, uSDHC3. QEMU has an SD card there.
+    /// Where the real board has its eMMC, uSDHC3. QEMU has an SD card there, unless an
+    /// [`Emmc`] takes its place.
     Emmc,
 }
 
@@ -121,6 +124,7 @@ pub struct Machine {
     memory: String,
     cpus: u32,
     drives: Vec<Drive>,
+    emmc: Option<(Emmc, Rules)>,
     trace: Option<(Vec<String>, PathBuf)>,
     counted_time: bool,
     plugin: Option<OsString>,
@@ -140,6 +144,7 @@ impl Machine {
             memory: memory.into(),
             cpus,
             drives: Vec::new(),
+            emmc: None,
             trace: None,
             counted_time: false,
             plugin: None,
@@ -191,6 +196,13 @@ impl Machine {
         self
     }
 
+    /// With an eMMC behind uSDHC3. What it finds the firmware doing wrong is written to `rules`.
+    #[must_use]
+    pub fn emmc(mut self, emmc: Emmc, rules: &Rules) -> Self {
+        self.emmc = Some((emmc, rules.clone()));
+        self
+    }
+
     /// With these trace events of QEMU written to a file, for [`trace`](crate::trace) to read.
     #[must_use]
     pub fn trace(mut self, events: &[&str], file: impl Into<PathBuf>) -> Self {
@@ -234,15 +246,19 @@ impl Machine {
         let sockets = tempfile::tempdir()?;
         let (monitor, debug_port) = (sockets.path().join("qmp"), sockets.path().join("gdb"));
         command.arg("-qmp").arg(socket_option("unix:", &monitor));
-        let has_bus = self.add_entry(&mut command, &debug_port);
+        let bus = self.bus()?;
+        self.add_entry(&mut command);
+        if bus.is_some() {
+            command.arg("-gdb").arg(socket_option("unix:", &debug_port)).arg("-S");
+        }
         let child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
             .with_context(|| format!("starting {}", assets.qemu.display()))?;
-        let serve = move || gdb::serve_until(&debug_port, Bus::imx8mp(), BL33);
-        let bus = has_bus.then(|| thread::spawn(serve));
+        let serve = |(bus, until)| thread::spawn(move || gdb::serve(&debug_port, bus, until));
+        let bus = bus.map(serve);
         Session::new(child, bus, monitor, sockets)
     }
 
@@ -264,8 +280,17 @@ impl Machine {
         }
     }
 
-    /// Says whether devices have to be served at `debug_port`.
-    fn add_entry(&self, command: &mut Command, debug_port: &Path) -> bool {
+    /// The devices that have to be served, and how long.
+    fn bus(&self) -> Result<Option<(Bus, Until)>> {
+        let under_bl31 = matches!(self.entry, Entry::Bl31 { .. });
+        let bus = if under_bl31 { Bus::imx8mp() } else { Bus::default() };
+        Ok(match &self.emmc {
+            Some((emmc, rules)) => Some((emmc.attach(bus, rules)?, Until::Linux)),
+            None => under_bl31.then_some((bus, Until::Executes(BL33))),
+        })
+    }
+
+    fn add_entry(&self, command: &mut Command) {
         match &self.entry {
             Entry::Kernel { image, device_tree, initrd, command_line } => {
                 command.arg("-kernel").arg(image).arg("-dtb").arg(device_tree);
@@ -275,18 +300,14 @@ impl Machine {
                 if let Some(line) = command_line {
                     command.args(["-append", line]);
                 }
-                false
             }
             Entry::Bare { image, address } => {
                 command.arg("-device").arg(loader(image, *address, ",cpu-num=0"));
-                false
             }
             Entry::Bl31 { first_stage, bl31, bl33 } => {
                 command.arg("-device").arg(loader(first_stage, FIRST_STAGE, ",cpu-num=0"));
                 command.arg("-device").arg(loader(bl31, BL31, ""));
                 command.arg("-device").arg(loader(bl33, BL33, ""));
-                command.arg("-gdb").arg(socket_option("unix:", debug_port)).arg("-S");
-                true
             }
         }
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use evk::models::usdhc::{
-    BusError, Card, Controller, Emmc, EmmcKind, Memory, Rules, SdCard, SdKind,
+    BusError, Card, Controller, Emmc, EmmcKind, Image, Memory, Pattern, Rules, SdCard, SdKind,
 };
 
 const BLK_ATT: u32 = 0x04;
@@ -40,8 +40,12 @@ struct Pages {
 
 impl Memory for Pages {
     fn read(&mut self, address: u32, bytes: &mut [u8]) -> Result<(), BusError> {
-        let from = address.checked_sub(0x1000).ok_or(BusError)? as usize;
-        bytes.copy_from_slice(self.table.get(from..from + bytes.len()).ok_or(BusError)?);
+        let (page, start) = match address {
+            ..0x2000 => (&self.table[..], 0x1000),
+            _ => (&self.block[..], 0x2000),
+        };
+        let from = address.checked_sub(start).ok_or(BusError)? as usize;
+        bytes.copy_from_slice(page.get(from..from + bytes.len()).ok_or(BusError)?);
         Ok(())
     }
 
@@ -112,16 +116,48 @@ impl Hand {
         hand
     }
 
+    /// An eMMC in transfer state.
+    fn with_selected_emmc(card: Emmc) -> Self {
+        let mut hand = Self::new(card);
+        hand.command(0, 0, NONE);
+        for _ in 0..2 {
+            hand.command(1, 0x40ff_8080, UNPROTECTED);
+        }
+        hand.command(2, 0, LONG);
+        hand.command(3, 1 << 16, SHORT);
+        hand.command(7, 1 << 16, BUSY);
+        hand
+    }
+
     /// Reads block 0 by a table of one descriptor.
     fn read_block(&mut self, attributes: u16, length: u16, address: u32) -> u32 {
+        self.describe(attributes, length, address);
+        self.write(MIX_CTRL, 0x13);
+        self.command(17, 0, SHORT | DATA).0
+    }
+
+    /// Block 0, as it is read.
+    fn block(&mut self) -> [u8; 512] {
+        assert_eq!(self.read_block(0x23, 512, 0x2000), 3);
+        self.pages.block
+    }
+
+    /// Writes block 0, the answer to which is the card's status afterwards.
+    fn write_block(&mut self, bytes: [u8; 512]) -> u32 {
+        self.pages.block = bytes;
+        self.describe(0x23, 512, 0x2000);
+        self.write(MIX_CTRL, 0x03);
+        self.command(24, 0, SHORT | DATA);
+        self.command(13, 1 << 16, SHORT).1
+    }
+
+    fn describe(&mut self, attributes: u16, length: u16, address: u32) {
         self.pages.table[..2].copy_from_slice(&attributes.to_le_bytes());
         self.pages.table[2..4].copy_from_slice(&length.to_le_bytes());
         self.pages.table[4..8].copy_from_slice(&address.to_le_bytes());
         self.write(PROT_CTRL, 0x0880_0220);
         self.write(ADMA_SYS_ADDR, 0x1000);
         self.write(BLK_ATT, 1 << 16 | 512);
-        self.write(MIX_CTRL, 0x13);
-        self.command(17, 0, SHORT | DATA).0
     }
 
     #[track_caller]
@@ -135,7 +171,7 @@ impl Hand {
 fn a_read_that_keeps_all_rules_breaks_none() {
     let mut hand = Hand::with_selected_card();
     assert_eq!(hand.read_block(0x23, 512, 0x2000), 3);
-    assert_eq!(hand.pages.block, evk::models::usdhc::Pattern::block(0));
+    assert_eq!(hand.pages.block, Pattern::block(0));
     assert_eq!(hand.rules.list(), [""; 0]);
 }
 
@@ -243,15 +279,45 @@ fn command_without_an_answer_times_out() {
 
 #[test]
 fn hs400_out_of_the_wrong_state_is_a_switch_error() {
-    let mut hand = Hand::new(Emmc::new(EmmcKind::EnhancedStrobe, 1 << 20));
-    hand.command(0, 0, NONE);
-    for _ in 0..2 {
-        hand.command(1, 0x40ff_8080, UNPROTECTED);
-    }
-    hand.command(2, 0, LONG);
-    hand.command(3, 1 << 16, SHORT);
-    hand.command(7, 1 << 16, BUSY);
+    let mut hand = Hand::with_selected_emmc(Emmc::new(EmmcKind::EnhancedStrobe, 1 << 20));
     hand.command(6, 0x03b9_0300, BUSY);
     let (_, answer) = hand.command(13, 1 << 16, SHORT);
     assert_ne!(answer & 1 << 7, 0, "{answer:#x}");
+}
+
+#[test]
+fn what_is_written_is_read_back_and_each_partition_of_an_emmc_is_another_place() {
+    let card = Emmc::new(EmmcKind::EnhancedStrobe, 1 << 20)
+        .with_storage(Image::default())
+        .with_boot(0, Image::default())
+        .with_boot(1, Image::default());
+    let mut hand = Hand::with_selected_emmc(card);
+    // PARTITION_CONFIG selects the user area and the boot partitions by 0, 1 and 2.
+    for partition in 0..3u8 {
+        hand.command(6, 0x03b3_0000 | u32::from(partition) << 8, BUSY);
+        assert_eq!(hand.block(), [0; 512]);
+        let bytes = [partition + 1; 512];
+        assert_eq!(hand.write_block(bytes), 0x900, "ready, in transfer state");
+        hand.pages.block = [0; 512];
+        assert_eq!(hand.block(), bytes);
+    }
+    hand.command(6, 0x03b3_0000, BUSY);
+    assert_eq!(hand.block(), [1; 512]);
+    assert_eq!(hand.rules.list(), [""; 0]);
+}
+
+#[test]
+fn a_card_that_cannot_keep_what_is_written_says_so() {
+    let mut hand = Hand::with_selected_emmc(Emmc::new(EmmcKind::EnhancedStrobe, 1 << 20));
+    let status = hand.write_block([7; 512]);
+    assert_ne!(status & 1 << 26, 0, "{status:#x}");
+}
+
+#[test]
+fn a_write_with_the_direction_of_a_read_is_noticed() {
+    let mut hand = Hand::with_selected_card();
+    hand.describe(0x23, 512, 0x2000);
+    hand.write(MIX_CTRL, 0x13);
+    hand.command(24, 0, SHORT | DATA);
+    hand.assert_broken("CMD24 with data in the wrong direction");
 }

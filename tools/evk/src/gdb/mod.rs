@@ -4,7 +4,7 @@
 //! *before* each access; the client then decodes the load or store at the program counter, asks
 //! its own model, writes the loaded register and continues behind the instruction. Neither QEMU nor
 //! the binary under test is changed. Watchpoints count in virtual addresses, so this serves
-//! firmware that maps devices where they are, and ends before Linux.
+//! firmware that maps devices where they are, and ends with Linux, which does not.
 
 pub mod decode;
 pub mod gpc;
@@ -76,38 +76,61 @@ impl Bus {
     }
 }
 
-/// Lets the machine behind the GDB port at `socket` run with the bus's devices until `address` is
-/// about to be executed, then lets it run alone at full speed.
-pub fn serve_until(socket: &Path, mut bus: Bus, address: u64) -> Result<()> {
+/// How far a machine is accompanied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Until {
+    /// Until this address is about to be executed.
+    Executes(u64),
+    /// As long as there is firmware. A watched address that is accessed below EL2 is some other
+    /// program's virtual one.
+    Linux,
+}
+
+/// Lets the machine behind the GDB port at `socket` run with the bus's devices as far as `until`
+/// says, then lets it run alone at full speed.
+pub fn serve(socket: &Path, mut bus: Bus, until: Until) -> Result<()> {
     let mut machine = Client::connect(socket, PATIENCE)?;
     for region in &bus.regions {
         machine.watch(region.start, region.length)?;
     }
-    machine.set_breakpoint(address)?;
+    if let Until::Executes(address) = until {
+        machine.set_breakpoint(address)?;
+    }
     loop {
         match machine.resume()? {
-            Stop::Watchpoint(_) => serve(&mut machine, &mut bus)?,
+            Stop::Watchpoint(_) => {
+                if !answer(&mut machine, &mut bus)? {
+                    break;
+                }
+            }
             Stop::Breakpoint => break,
             // It powered off, was reset by a watchdog for good, or was ended by its user.
             Stop::Gone => return Ok(()),
         }
     }
-    machine.clear_breakpoint(address)?;
+    if let Until::Executes(address) = until {
+        machine.clear_breakpoint(address)?;
+    }
     for region in &bus.regions {
         machine.unwatch(region.start, region.length)?;
     }
     machine.detach()
 }
 
-/// Does what the stopped instruction would have done, and steps over it.
-fn serve(machine: &mut Client, bus: &mut Bus) -> Result<()> {
+/// Does what the stopped instruction would have done, and steps over it; or finds that it is not
+/// the firmware's.
+fn answer(machine: &mut Client, bus: &mut Bus) -> Result<bool> {
     let mut registers = machine.registers()?;
+    if registers.exception_level() < 2 {
+        return Ok(false);
+    }
     let at = registers.pc;
     let word = machine.instruction(at)?;
     execute(word, &mut registers, bus, machine)
         .with_context(|| format!("cannot stand in for the instruction {word:#010x} at {at:#x}"))?;
     registers.pc = at.wrapping_add(4);
-    machine.set_registers(&registers)
+    machine.set_registers(&registers)?;
+    Ok(true)
 }
 
 fn execute(

@@ -47,6 +47,11 @@ impl Registers {
         }
     }
 
+    /// The exception level in the CPSR, which follows the program counter.
+    pub(super) fn exception_level(&self) -> u8 {
+        self.rest.first().map_or(3, |cpsr| cpsr >> 2 & 3)
+    }
+
     fn parse(bytes: &[u8]) -> Result<Self> {
         let (words, rest) = bytes.as_chunks::<8>();
         let mut words = words.iter().map(|word| u64::from_le_bytes(*word));
@@ -324,6 +329,9 @@ mod tests {
         let registers = Registers::parse(&bytes).unwrap();
         assert_eq!(registers.bytes(), bytes);
         assert_eq!(registers.general(31), 0);
+        let mut at_el2 = bytes.clone();
+        at_el2[33 * 8..][..4].copy_from_slice(&0x3c9u32.to_le_bytes());
+        assert_eq!(Registers::parse(&at_el2).unwrap().exception_level(), 2);
         assert!(Registers::parse(&bytes[..200]).is_err());
     }
 }

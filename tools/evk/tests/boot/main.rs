@@ -8,6 +8,7 @@
 mod common;
 
 mod choosing;
+mod emmc;
 mod hand_over;
 mod media;
 mod reading;

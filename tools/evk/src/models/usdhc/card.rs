@@ -125,6 +125,8 @@ pub trait Card: Send {
     fn command(&mut self, wire: &Wire<'_>, index: u8, argument: u32) -> Reply;
     /// The host clocks a block of data out of the card.
     fn read_block(&mut self, wire: &Wire<'_>, block: &mut [u8]) -> Result<(), Damage>;
+    /// The host clocks a block of data into the card.
+    fn write_block(&mut self, wire: &Wire<'_>, block: &[u8]) -> Result<(), Damage>;
     /// The card gets stuck: busy until it loses power or is reset.
     fn stick(&mut self);
     /// The next mode switch is refused.
@@ -132,6 +134,9 @@ pub trait Card: Send {
     /// Something goes wrong with the card for good.
     fn weaken(&mut self, weakness: Weakness);
 }
+
+/// A card is busy that long with what it has received.
+pub(super) const PROGRAMMING: Duration = Duration::from_micros(500);
 
 /// States of a card (SD 4.1, eMMC 6.4 and 6.5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -142,6 +147,7 @@ pub(super) enum State {
     Standby = 3,
     Transfer = 4,
     Sending = 5,
+    Receiving = 6,
     Programming = 7,
     Inactive = 15,
 }
@@ -150,12 +156,30 @@ pub(super) enum State {
 pub(super) mod status {
     pub(crate) const OUT_OF_RANGE: u32 = 1 << 31;
     pub(crate) const ADDRESS: u32 = 1 << 30;
+    pub(crate) const PROTECTED: u32 = 1 << 26;
     pub(crate) const LOCKED: u32 = 1 << 25;
     pub(crate) const ILLEGAL: u32 = 1 << 22;
     pub(crate) const ECC: u32 = 1 << 21;
     pub(crate) const READY: u32 = 1 << 8;
     pub(crate) const SWITCH: u32 = 1 << 7;
     pub(crate) const APP: u32 = 1 << 5;
+}
+
+/// Blocks of the medium, from here on.
+#[derive(Debug)]
+pub(super) struct Span {
+    block: u64,
+    /// How many; until CMD12 if not announced.
+    left: Option<u32>,
+}
+
+impl Span {
+    /// Goes on behind a block; whether more are to come.
+    fn advance(&mut self) -> bool {
+        self.block += 1;
+        self.left = self.left.map(|left| left - 1);
+        self.left != Some(0)
+    }
 }
 
 /// What a card sends as data.
@@ -165,8 +189,8 @@ pub(super) enum Source {
     Bytes(Vec<u8>),
     /// A tuning block.
     Tuning,
-    /// Blocks of the medium, from here on.
-    Medium { block: u64, left: Option<u32> },
+    /// What is stored.
+    Medium(Span),
 }
 
 /// What SD cards and eMMC have in common.
@@ -177,6 +201,8 @@ pub(super) struct Core {
     pub(super) busy_until: Duration,
     pub(super) stuck: bool,
     pub(super) source: Option<Source>,
+    /// Where data that arrives goes.
+    sink: Option<Span>,
     pub(super) announced: Option<u32>,
     pub(super) block_count: u64,
     pub(super) byte_addressed: bool,
@@ -196,6 +222,7 @@ impl Core {
             busy_until: Duration::ZERO,
             stuck: false,
             source: None,
+            sink: None,
             announced: None,
             block_count,
             byte_addressed,
@@ -214,6 +241,7 @@ impl Core {
         self.errors = 0;
         self.busy_until = Duration::ZERO;
         self.source = None;
+        self.sink = None;
         self.announced = None;
     }
 
@@ -262,8 +290,8 @@ impl Core {
         );
     }
 
-    /// CMD17 and CMD18.
-    pub(super) fn start_read(&mut self, wire: &Wire<'_>, index: u8, argument: u32) -> Reply {
+    /// CMD17 and CMD18, CMD24 and CMD25.
+    pub(super) fn start_transfer(&mut self, wire: &Wire<'_>, index: u8, argument: u32) -> Reply {
         if self.state != State::Transfer {
             wire.rules.broken(format!("CMD{index} in state {:?}", self.state));
             return self.illegal();
@@ -279,10 +307,16 @@ impl Core {
         if block >= self.block_count {
             return Reply::short(self.status(wire.now) | status::OUT_OF_RANGE);
         }
-        let left = if index == 17 { Some(1) } else { announced };
+        let single = matches!(index, 17 | 24);
+        let span = Span { block, left: if single { Some(1) } else { announced } };
         let reply = Reply::with_data(self.status(wire.now));
-        self.source = Some(Source::Medium { block, left });
-        self.state = State::Sending;
+        if matches!(index, 17 | 18) {
+            self.source = Some(Source::Medium(span));
+            self.state = State::Sending;
+        } else {
+            self.sink = Some(span);
+            self.state = State::Receiving;
+        }
         reply
     }
 
@@ -300,12 +334,15 @@ impl Core {
 
     /// CMD12.
     pub(super) fn stop(&mut self, wire: &Wire<'_>) -> Reply {
-        if self.state != State::Sending {
-            return self.illegal();
-        }
-        let reply = Reply::busy(self.status(wire.now), Duration::from_micros(20));
+        let busy = match self.state {
+            State::Sending => Duration::from_micros(20),
+            State::Receiving => PROGRAMMING,
+            _ => return self.illegal(),
+        };
+        let reply = Reply::busy(self.status(wire.now), busy);
         self.state = State::Transfer;
         self.source = None;
+        self.sink = None;
         reply
     }
 
@@ -325,12 +362,12 @@ impl Core {
                 bytes[..length].copy_from_slice(&register[..length]);
                 false
             }
-            Source::Medium { block, left } => {
-                if self.weakness.bad_block == Some(*block) {
+            Source::Medium(span) => {
+                if self.weakness.bad_block == Some(span.block) {
                     self.errors |= status::ECC;
                     return Err(Damage::Missing);
                 }
-                if *block >= self.block_count {
+                if span.block >= self.block_count {
                     self.errors |= status::OUT_OF_RANGE;
                     return Err(Damage::Missing);
                 }
@@ -338,15 +375,39 @@ impl Core {
                     wire.rules.broken("block length other than 512");
                     return Err(Damage::Missing);
                 };
-                self.storage.read(*block, whole);
-                *block += 1;
-                *left = left.map(|left| left - 1);
-                *left != Some(0)
+                self.storage.read(span.block, whole);
+                span.advance()
             }
         };
         if !more {
             self.state = State::Transfer;
             self.source = None;
+        }
+        Ok(())
+    }
+
+    /// Takes the next block of what is being received.
+    pub(super) fn take_block(&mut self, wire: &Wire<'_>, bytes: &[u8]) -> Result<(), Damage> {
+        let Some(span) = &mut self.sink else {
+            wire.rules.broken("data clocked into a card that takes none");
+            return Err(Damage::Missing);
+        };
+        let Ok(whole) = <&[u8; 512]>::try_from(bytes) else {
+            wire.rules.broken("block length other than 512");
+            return Err(Damage::Missing);
+        };
+        if span.block >= self.block_count {
+            self.errors |= status::OUT_OF_RANGE;
+            return Err(Damage::Missing);
+        }
+        if self.storage.write(span.block, whole).is_err() {
+            self.errors |= status::PROTECTED;
+            return Err(Damage::Missing);
+        }
+        if !span.advance() {
+            self.state = State::Transfer;
+            self.sink = None;
+            self.busy_until = wire.now + PROGRAMMING;
         }
         Ok(())
     }

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use super::{
     adma::{self, Piece},
-    card::{Card, Damage, Reply, Response, Strobe, Weakness, Wire},
+    card::{Card, Damage, PROGRAMMING, Reply, Response, Strobe, Weakness, Wire},
     fault::Fault,
     rules::Rules,
 };
@@ -15,7 +15,7 @@ const CMD_XFR_TYP: u32 = 0x0c;
 const CMD_RSP0: u32 = 0x10;
 const PRES_STATE: u32 = 0x24;
 const PROT_CTRL: u32 = 0x28;
-const SYS_CTRL: u32 = 0x2c;
+pub(super) const SYS_CTRL: u32 = 0x2c;
 const INT_STATUS: u32 = 0x30;
 const INT_STATUS_EN: u32 = 0x34;
 const AUTOCMD12_ERR: u32 = 0x3c;
@@ -248,6 +248,11 @@ impl Controller {
     /// Whether a transfer is under way at `now`.
     pub fn is_dma_active(&self, now: Duration) -> bool {
         self.events.iter().any(|event| event.ends_data && event.at > now)
+    }
+
+    /// When the next thing happens that a read sees, if something is under way.
+    pub fn next_change(&self) -> Option<Duration> {
+        self.events.iter().map(|event| event.at).min()
     }
 
     /// The slot's power switch.
@@ -594,7 +599,7 @@ impl Controller {
         (bit::CC | status | damage, now + self.clocks(48 + 8 + length))
     }
 
-    /// Data moves from the card to memory.
+    /// Data moves between the card and memory.
     fn transfer(
         &mut self,
         index: u8,
@@ -606,9 +611,12 @@ impl Controller {
         let size = self.get(BLK_ATT) & 0x1fff;
         let mix = self.get(MIX_CTRL);
         let rules = self.rules.clone();
-        rules.require(mix & bit::DTDSEL != 0, || format!("CMD{index} with data to the card"));
+        let to_card = matches!(index, 24 | 25);
+        rules.require((mix & bit::DTDSEL == 0) == to_card, || {
+            format!("CMD{index} with data in the wrong direction")
+        });
         let multiple = mix & bit::MSBSEL != 0;
-        rules.require(multiple == (index == 18), || {
+        rules.require(multiple == matches!(index, 18 | 25), || {
             format!("CMD{index} as a transfer of several blocks: {multiple}")
         });
         if matches!(index, 19 | 21) {
@@ -634,7 +642,7 @@ impl Controller {
         let Some(pieces) = pieces else {
             return self.dma_error(start);
         };
-        let mut scatter = Scatter { pieces: &pieces, into: 0 };
+        let mut scatter = Scattered { pieces: &pieces, into: 0 };
         let bits = u64::from(size) * 8 / u64::from(self.width());
         let bits = if mix & bit::DDR_EN != 0 { bits / 2 } else { bits };
         let block_time = self.clocks(bits + 32);
@@ -646,7 +654,14 @@ impl Controller {
             let Some(card) = &mut self.card else {
                 return self.data_event(at + self.time_out(), bit::DTOE);
             };
-            let arrived = card.read_block(&Wire { rules: &rules, ..wire }, &mut data);
+            let wire = Wire { rules: &rules, ..wire };
+            let arrived = if !to_card {
+                card.read_block(&wire, &mut data)
+            } else if scatter.get(memory, &mut data).is_ok() {
+                card.write_block(&wire, &data)
+            } else {
+                return self.dma_error(at);
+            };
             let last = blocks - 1;
             let here = |number: u32| number.min(last) == block;
             let damage = match (fault, arrived) {
@@ -662,9 +677,13 @@ impl Controller {
                 let at = if damage == bit::DTOE { at + self.time_out() } else { at };
                 return self.data_event(at, damage);
             }
-            if scatter.put(memory, &data).is_err() {
+            if !to_card && scatter.put(memory, &data).is_err() {
                 return self.dma_error(at);
             }
+        }
+        if to_card {
+            // The end is told when the card is busy no longer.
+            at += PROGRAMMING;
         }
         let status = if mix & bit::AC12EN == 0 { bit::TC } else { self.auto_stop(fault, at) };
         self.data_event(at, status);
@@ -729,25 +748,43 @@ impl Controller {
     }
 }
 
-/// Where the next bytes go.
-struct Scatter<'a> {
+/// Where the next bytes go to or come from.
+struct Scattered<'a> {
     pieces: &'a [Piece],
     into: usize,
 }
 
-impl Scatter<'_> {
+impl Scattered<'_> {
+    /// Address and length of what can be moved at once, at most `most` bytes.
+    fn step(&mut self, most: usize) -> Result<(u32, usize), BusError> {
+        let (piece, rest) = self.pieces.split_first().ok_or(BusError)?;
+        let count = most.min(piece.length - self.into);
+        let offset = u32::try_from(self.into).map_err(|_| BusError)?;
+        let address = piece.address.checked_add(offset).ok_or(BusError)?;
+        self.into += count;
+        if self.into == piece.length {
+            self.pieces = rest;
+            self.into = 0;
+        }
+        Ok((address, count))
+    }
+
     fn put(&mut self, memory: &mut dyn Memory, mut bytes: &[u8]) -> Result<(), BusError> {
         while !bytes.is_empty() {
-            let (piece, rest) = self.pieces.split_first().ok_or(BusError)?;
-            let count = bytes.len().min(piece.length - self.into);
-            let offset = u32::try_from(self.into).map_err(|_| BusError)?;
-            memory.write(piece.address.checked_add(offset).ok_or(BusError)?, &bytes[..count])?;
-            bytes = &bytes[count..];
-            self.into += count;
-            if self.into == piece.length {
-                self.pieces = rest;
-                self.into = 0;
-            }
+            let (address, count) = self.step(bytes.len())?;
+            let (now, later) = bytes.split_at(count);
+            memory.write(address, now)?;
+            bytes = later;
+        }
+        Ok(())
+    }
+
+    fn get(&mut self, memory: &mut dyn Memory, mut bytes: &mut [u8]) -> Result<(), BusError> {
+        while !bytes.is_empty() {
+            let (address, count) = self.step(bytes.len())?;
+            let (now, later) = bytes.split_at_mut(count);
+            memory.read(address, now)?;
+            bytes = later;
         }
         Ok(())
     }

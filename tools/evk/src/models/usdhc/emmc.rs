@@ -83,6 +83,24 @@ impl Emmc {
         self
     }
 
+    /// With other contents of boot partition `number`, 0 or 1.
+    ///
+    /// # Panics
+    /// There is no third one.
+    #[must_use]
+    pub fn with_boot(mut self, number: usize, storage: impl Storage + 'static) -> Self {
+        self.boot[number] = Box::new(storage);
+        self
+    }
+
+    /// With that PARTITION_CONFIG: which partition the boot ROM starts. It stays over resets and
+    /// loss of power, but for the choice of what is accessed.
+    #[must_use]
+    pub fn with_partition_config(mut self, value: u8) -> Self {
+        self.ext_csd[PARTITION_CONFIG] = value & !7;
+        self
+    }
+
     /// With something wrong.
     #[must_use]
     pub fn with_weakness(mut self, weakness: Weakness) -> Self {
@@ -243,15 +261,34 @@ impl Emmc {
         self.core.block_count = if user { self.user_block_count } else { Self::BOOT_BLOCKS };
     }
 
-    fn next_block(&mut self, wire: &Wire<'_>, block: &mut [u8]) -> Result<(), Damage> {
+    /// Does `work` with the partition that is accessed.
+    fn on_partition<T>(&mut self, work: impl FnOnce(&mut Core) -> T) -> T {
         let boot = match self.ext_csd[PARTITION_CONFIG] & 7 {
-            0 => return self.core.next_block(wire, block),
+            0 => return work(&mut self.core),
             number => usize::from(number - 1),
         };
         std::mem::swap(&mut self.core.storage, &mut self.boot[boot]);
-        let done = self.core.next_block(wire, block);
+        let done = work(&mut self.core);
         std::mem::swap(&mut self.core.storage, &mut self.boot[boot]);
         done
+    }
+
+    /// The lines are clocked by the host as the device drives or samples them.
+    fn check_lines(&self, wire: &Wire<'_>) -> bool {
+        let kept =
+            wire.width == self.width() && wire.ddr == self.is_ddr() && wire.strobe == self.strobe();
+        wire.rules.require(kept, || {
+            format!(
+                "host: {} lines, both edges {}, {:?}; device: {} lines, both edges {}, {:?}",
+                wire.width,
+                wire.ddr,
+                wire.strobe,
+                self.width(),
+                self.is_ddr(),
+                self.strobe()
+            )
+        });
+        kept
     }
 
     fn reset(&mut self) {
@@ -322,7 +359,9 @@ impl Card for Emmc {
                 self.core.state = State::Transfer;
                 Reply::short(bits)
             }
-            (13, State::Standby | State::Transfer | State::Sending) if addressed => {
+            (13, State::Standby | State::Transfer | State::Sending | State::Receiving)
+                if addressed =>
+            {
                 Reply::short(self.core.status(now))
             }
             (6, _) => self.switch(wire, argument),
@@ -333,7 +372,7 @@ impl Card for Emmc {
                 self.core.send(wire, 8, Source::Bytes(register))
             }
             (12, _) => self.core.stop(wire),
-            (17 | 18, _) => self.core.start_read(wire, index, argument),
+            (17 | 18 | 24 | 25, _) => self.core.start_transfer(wire, index, argument),
             (21, _) if self.timing() == 2 => self.core.send(wire, 21, Source::Tuning),
             (23, State::Transfer) => {
                 self.core.announced = Some(argument & 0xffff);
@@ -345,28 +384,26 @@ impl Card for Emmc {
 
     fn read_block(&mut self, wire: &Wire<'_>, block: &mut [u8]) -> Result<(), Damage> {
         let tuning = matches!(self.core.source, Some(Source::Tuning));
-        let kept =
-            wire.width == self.width() && wire.ddr == self.is_ddr() && wire.strobe == self.strobe();
-        wire.rules.require(kept, || {
-            format!(
-                "host: {} lines, both edges {}, {:?}; device: {} lines, both edges {}, {:?}",
-                wire.width,
-                wire.ddr,
-                wire.strobe,
-                self.width(),
-                self.is_ddr(),
-                self.strobe()
-            )
-        });
+        let kept = self.check_lines(wire);
         let needs_tuning = !tuning && self.timing() >= 2 && self.strobe() != Strobe::Enhanced;
         wire.rules.require(wire.tuned || !needs_tuning, || {
             format!("data in timing {} without tuning", self.timing())
         });
-        self.next_block(wire, block)?;
+        self.on_partition(|core| core.next_block(wire, block))?;
         if !kept || needs_tuning && !wire.tuned || tuning && self.core.weakness.no_tuning {
             return Err(Damage::Crc);
         }
         self.core.damage(wire).map_or(Ok(()), Err)
+    }
+
+    fn write_block(&mut self, wire: &Wire<'_>, block: &[u8]) -> Result<(), Damage> {
+        if !self.check_lines(wire) {
+            return Err(Damage::Crc);
+        }
+        if let Some(damage) = self.core.damage(wire) {
+            return Err(damage);
+        }
+        self.on_partition(|core| core.take_block(wire, block))
     }
 
     fn stick(&mut self) {

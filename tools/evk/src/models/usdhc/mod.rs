@@ -3,7 +3,7 @@
 //!
 //! [`Controller`] is the register block, [`Card`] what is in the slot ([`SdCard`], [`Emmc`]),
 //! [`Fault`] what goes wrong on the way between them, [`Rules`] the list of broken rules. [`Bench`]
-//! puts a board around it for a driver on the host.
+//! puts a board around it for a driver on the host, [`attach`] a machine in QEMU.
 //!
 //! Sources: i.MX 8M Plus reference manual, chapter 10.3; SD Physical Layer Simplified Specification
 //! 6.00; JEDEC JESD84-B51; Linux `sdhci-esdhc-imx.c` for what the manual does not say.
@@ -17,6 +17,7 @@ mod fault;
 mod rules;
 mod sd;
 mod storage;
+mod window;
 
 pub use bench::Bench;
 pub use card::{Card, Damage, Reply, Response, Strobe, Weakness, Wire};
@@ -25,4 +26,5 @@ pub use emmc::{Emmc, EmmcKind};
 pub use fault::Fault;
 pub use rules::Rules;
 pub use sd::{SdCard, SdKind};
-pub use storage::{Pattern, Storage};
+pub use storage::{Image, Pattern, Storage};
+pub use window::attach;

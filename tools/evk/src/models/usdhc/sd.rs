@@ -191,6 +191,16 @@ impl SdCard {
         bytes
     }
 
+    /// The lines are clocked by the host as the card drives or samples them.
+    fn check_lines(&self, wire: &Wire<'_>) -> bool {
+        let width = if self.four_bit { 4 } else { 1 };
+        let kept = wire.width == width && !wire.ddr && wire.strobe == Strobe::None;
+        wire.rules.require(kept, || {
+            format!("{} lines clocked, {width} driven, both edges: {}", wire.width, wire.ddr)
+        });
+        kept
+    }
+
     fn voltage_switch(&mut self, now: Duration) -> Reply {
         if self.core.state != State::Ready || !self.low_voltage_granted {
             return self.core.illegal();
@@ -268,11 +278,13 @@ impl SdCard {
                 self.core.busy_until = now + Duration::from_micros(50);
                 Reply::busy(bits, Duration::from_micros(50))
             }
-            (13, State::Standby | State::Transfer | State::Sending) if addressed => {
+            (13, State::Standby | State::Transfer | State::Sending | State::Receiving)
+                if addressed =>
+            {
                 Reply::short(self.core.status(now))
             }
             (12, _) => self.core.stop(wire),
-            (17 | 18, _) => self.core.start_read(wire, index, argument),
+            (17 | 18 | 24 | 25, _) => self.core.start_transfer(wire, index, argument),
             (23, State::Transfer) if self.takes_cmd23 => {
                 self.core.announced = Some(argument);
                 Reply::short(self.core.status(now))
@@ -372,12 +384,8 @@ impl Card for SdCard {
     }
 
     fn read_block(&mut self, wire: &Wire<'_>, block: &mut [u8]) -> Result<(), Damage> {
-        let width = if self.four_bit { 4 } else { 1 };
         let tuning = matches!(self.core.source, Some(Source::Tuning));
-        let kept = wire.width == width && !wire.ddr && wire.strobe == Strobe::None;
-        wire.rules.require(kept, || {
-            format!("{} lines clocked, {width} driven, both edges: {}", wire.width, wire.ddr)
-        });
+        let kept = self.check_lines(wire);
         let needs_tuning = self.access_mode >= 2 && !tuning;
         wire.rules.require(wire.tuned || !needs_tuning, || {
             format!("data in access mode {} without tuning", self.access_mode)
@@ -390,6 +398,16 @@ impl Card for SdCard {
             return Err(Damage::Crc);
         }
         self.core.damage(wire).map_or(Ok(()), Err)
+    }
+
+    fn write_block(&mut self, wire: &Wire<'_>, block: &[u8]) -> Result<(), Damage> {
+        if !self.check_lines(wire) {
+            return Err(Damage::Crc);
+        }
+        if let Some(damage) = self.core.damage(wire) {
+            return Err(damage);
+        }
+        self.core.take_block(wire, block)
     }
 
     fn stick(&mut self) {

@@ -1,11 +1,20 @@
 //! What is on a card.
 
-use std::{fs::File, os::unix::fs::FileExt as _};
+use std::{collections::BTreeMap, fs::File, io, os::unix::fs::FileExt as _};
 
 /// Bytes that a card holds.
 pub trait Storage: Send {
     /// Reads the block `block`.
     fn read(&self, block: u64, bytes: &mut [u8; 512]);
+
+    /// Writes the block `block`.
+    ///
+    /// # Errors
+    /// Where it cannot be kept; a card says then that it is protected.
+    fn write(&mut self, block: u64, bytes: &[u8; 512]) -> io::Result<()> {
+        let _ = (block, bytes);
+        Err(io::ErrorKind::Unsupported.into())
+    }
 }
 
 /// A card of any size on which no two blocks are alike.
@@ -31,14 +40,81 @@ impl Storage for Pattern {
     }
 }
 
-/// A card image; what is beyond its end reads 0.
-impl Storage for File {
+/// A card image, or none; what is beyond its end reads 0.
+#[derive(Debug, Default)]
+pub struct Image {
+    file: Option<File>,
+    writable: bool,
+    /// What was written and does not go to the file.
+    kept: BTreeMap<u64, [u8; 512]>,
+}
+
+impl Image {
+    /// The file's contents. Writes go there if it is `writable`, and are forgotten in the end if
+    /// not.
+    pub fn new(file: File, writable: bool) -> Self {
+        Self { file: Some(file), writable, kept: BTreeMap::new() }
+    }
+}
+
+impl Storage for Image {
     fn read(&self, block: u64, bytes: &mut [u8; 512]) {
         bytes.fill(0);
+        if let Some(kept) = self.kept.get(&block) {
+            bytes.copy_from_slice(kept);
+            return;
+        }
+        let Some(file) = &self.file else { return };
         let mut filled = 0;
-        while let Ok(count @ 1..) = self.read_at(&mut bytes[filled..], block * 512 + filled as u64)
+        while let Some(rest @ [_, ..]) = bytes.get_mut(filled..)
+            && let Ok(count @ 1..) = file.read_at(rest, block * 512 + filled as u64)
         {
             filled += count;
         }
+    }
+
+    fn write(&mut self, block: u64, bytes: &[u8; 512]) -> io::Result<()> {
+        match &self.file {
+            Some(file) if self.writable => file.write_all_at(bytes, block * 512),
+            _ => {
+                self.kept.insert(block, *bytes);
+                Ok(())
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(image: &Image, block: u64) -> [u8; 512] {
+        let mut bytes = [0xff; 512];
+        image.read(block, &mut bytes);
+        bytes
+    }
+
+    #[test]
+    fn a_file_keeps_writes_only_where_it_may() {
+        let file = tempfile::tempfile().unwrap();
+        file.write_all_at(&[1; 700], 0).unwrap();
+        let mut forgetful = Image::new(file.try_clone().unwrap(), false);
+        forgetful.write(0, &[2; 512]).unwrap();
+        assert_eq!(read(&forgetful, 0), [2; 512]);
+        let mut keeping = Image::new(file, true);
+        assert_eq!(read(&keeping, 0), [1; 512]);
+        keeping.write(0, &[3; 512]).unwrap();
+        assert_eq!(read(&keeping, 0), [3; 512]);
+    }
+
+    #[test]
+    fn behind_its_end_a_file_reads_zero() {
+        let file = tempfile::tempfile().unwrap();
+        file.write_all_at(&[1; 700], 0).unwrap();
+        let image = Image::new(file, false);
+        assert_eq!(read(&image, 1)[..188], [1; 188]);
+        assert_eq!(read(&image, 1)[188..], [0; 324]);
+        assert_eq!(read(&image, 2), [0; 512]);
+        assert_eq!(read(&Image::default(), 0), [0; 512]);
     }
 }

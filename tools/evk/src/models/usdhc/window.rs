@@ -1,0 +1,126 @@
+//! An eMMC behind uSDHC3 on QEMU's GDB port. QEMU's own controller there has SD cards only.
+//!
+//! Descriptors come from and blocks go to the machine's memory while it stands still. Time is the
+//! machine's, and skips ahead to whatever somebody waits for: a transfer takes no longer than it
+//! takes to move the bytes.
+
+use std::time::Duration;
+
+use firn::board::{BOARD, CardKind, CardSlot};
+
+use super::{
+    card::Card,
+    controller::{BusError, Controller, Memory, SYS_CTRL},
+    rules::Rules,
+};
+use crate::gdb::{self, Bus, Device, decode::Width};
+
+/// Room for one uSDHC. Source: i.MX 8M Plus reference manual, memory map of AIPS-3.
+const LENGTH: u64 = 0x1_0000;
+/// The clock controller's root slices. Source: i.MX 8M Plus reference manual, chapter 5.
+const ROOTS: u64 = 0x3038_8000;
+const ROOT_STRIDE: u64 = 0x80;
+/// More is not held back before it goes to the machine's memory.
+const MOST_HELD: usize = 1 << 20;
+
+/// Puts `card` behind the board's eMMC controller on `bus`. Rules that the firmware breaks are
+/// written down in `rules`.
+///
+/// # Panics
+/// If the board has no eMMC.
+#[must_use]
+pub fn attach(bus: Bus, card: impl Card + 'static, rules: &Rules) -> Bus {
+    let slot = BOARD.cards.iter().find(|slot| slot.kind == CardKind::Emmc);
+    let slot = slot.expect("the board has an eMMC");
+    let controller = Controller::new(Some(Box::new(card)), rules.clone());
+    let window = Window { slot, controller, skipped: Duration::ZERO, rules: rules.clone() };
+    bus.with(slot.usdhc.into(), LENGTH, window)
+}
+
+struct Window {
+    slot: &'static CardSlot,
+    controller: Controller,
+    /// How far the card's time is ahead of the machine's.
+    skipped: Duration,
+    rules: Rules,
+}
+
+impl Window {
+    fn now(&self, machine: &dyn gdb::Machine) -> Duration {
+        machine.now() + self.skipped
+    }
+
+    /// The clock that comes in: QEMU keeps what is written to the clock controller.
+    fn root_hertz(&self, machine: &mut dyn gdb::Machine) -> u32 {
+        let (root, wanted) = self.slot.clock.roots[0];
+        let mut target = [0; 4];
+        match machine.read(ROOTS + u64::from(root) * ROOT_STRIDE, &mut target) {
+            Ok(()) if u32::from_le_bytes(target) == wanted => self.slot.clock.hertz,
+            _ => 0,
+        }
+    }
+
+    fn offset(&self, offset: u64, width: Width) -> Option<u32> {
+        let whole = width == Width::Word;
+        self.rules.require(whole, || format!("{width:?} access to the controller at {offset:#x}"));
+        u32::try_from(offset).ok().filter(|_| whole)
+    }
+}
+
+impl Device for Window {
+    fn read(&mut self, offset: u64, width: Width, machine: &mut dyn gdb::Machine) -> u64 {
+        let Some(offset) = self.offset(offset, width) else { return 0 };
+        let now = self.now(machine);
+        let value = self.controller.read(offset, now);
+        // Whoever looks waits for something: the next look finds it done.
+        if let Some(at) = self.controller.next_change() {
+            self.skipped += at.saturating_sub(now);
+        }
+        value.into()
+    }
+
+    fn write(&mut self, offset: u64, width: Width, value: u64, machine: &mut dyn gdb::Machine) {
+        let Some(offset) = self.offset(offset, width) else { return };
+        if offset == SYS_CTRL {
+            self.controller.set_root_hertz(self.root_hertz(machine));
+        }
+        let now = self.now(machine);
+        let value = u32::try_from(value & 0xffff_ffff).unwrap_or_default();
+        let mut memory = Gathered { machine, start: 0, bytes: Vec::new() };
+        self.controller.write(offset, value, now, &mut memory);
+        let done = memory.flush();
+        self.rules.require(done.is_ok(), || "DMA to where no memory is".into());
+    }
+}
+
+/// The machine's memory, to which neighbouring writes go together.
+struct Gathered<'a> {
+    machine: &'a mut dyn gdb::Machine,
+    start: u32,
+    bytes: Vec<u8>,
+}
+
+impl Gathered<'_> {
+    fn flush(&mut self) -> Result<(), BusError> {
+        let done = self.machine.write(self.start.into(), &self.bytes);
+        self.bytes.clear();
+        done.map_err(|_| BusError)
+    }
+}
+
+impl Memory for Gathered<'_> {
+    fn read(&mut self, address: u32, bytes: &mut [u8]) -> Result<(), BusError> {
+        self.flush()?;
+        self.machine.read(address.into(), bytes).map_err(|_| BusError)
+    }
+
+    fn write(&mut self, address: u32, bytes: &[u8]) -> Result<(), BusError> {
+        let follows = u64::from(self.start) + self.bytes.len() as u64 == u64::from(address);
+        if !follows || self.bytes.len() >= MOST_HELD {
+            self.flush()?;
+            self.start = address;
+        }
+        self.bytes.extend_from_slice(bytes);
+        Ok(())
+    }
+}
