@@ -37,4 +37,5 @@ pub mod mmio;
 pub mod nixos;
 pub mod rescue;
 pub mod soc;
+pub mod spl;
 pub mod time;
