@@ -25,6 +25,8 @@ pub const CONTAINER_ROOM: usize = 4096;
 pub const FIRST_STAGE_ALIGNMENT: usize = 64;
 /// Recovery parts go to multiples of this, so that a kernel need not be moved.
 const RECOVERY_ALIGNMENT: u64 = 2 << 20;
+/// Zeros at the end: a stream is read in whole units, counted from where the boot ROM stopped.
+const STREAM_TAIL: usize = 4096;
 
 /// A part to be loaded by the first stage.
 #[derive(Clone, Copy, Debug)]
@@ -66,6 +68,7 @@ pub fn image(target: &Target, input: &Input<'_>) -> Result<Vec<u8>, Error> {
         image.extend_from_slice(piece.bytes);
         image.resize(image.len().next_multiple_of(PART_ALIGNMENT), 0);
     }
+    image.resize(image.len() + STREAM_TAIL, 0);
     let size = narrow(image.len())?;
     let container = container(target, Role::Image, target.container_at, size, &parts)?;
     let start = target.container_at as usize;

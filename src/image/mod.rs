@@ -181,7 +181,7 @@ impl fmt::Display for Error {
             ErrorKind::Placement { part, address } => {
                 write!(f, "{part} at address {address:#x}, which is not for it")
             }
-            ErrorKind::Missing(part) => write!(f, "no {part}"),
+            ErrorKind::Missing(part) => write!(f, "{part} is missing"),
             ErrorKind::Digest(part) => write!(f, "{part} does not have its digest"),
             ErrorKind::TooLarge { part: Some(part), size, room } => {
                 write!(f, "{part} has {size} bytes, there is room for {room}")

@@ -172,6 +172,7 @@ impl<'a, R: BootRom> Image<'a, R> {
         for part in in_order(&container) {
             reader.read(*start + u64::from(part.offset), bytes_of(&part, memory)?)?;
         }
+        reader.drain(*start + u64::from(container.image_size));
         memory.hurry(|memory| {
             in_order(&container)
                 .try_for_each(|part| part.verify(bytes_of(&part, memory)?).map_err(ErrorKind::from))
@@ -290,6 +291,15 @@ impl<'a, R: BootRom> Reader<'a, R> {
             }
         }
         Err(damaged.unwrap_or(ErrorKind::NoContainer))
+    }
+
+    /// Takes what is left of a stream that ends at `end`, so that the host has nothing to wait for.
+    fn drain(&mut self, end: u64) {
+        while let Some(next) = self.next
+            && next + self.unit as u64 <= end
+            // Whoever stops sending before the end has sent what was wanted.
+            && self.fetch(next).is_ok()
+        {}
     }
 
     /// Gets the next unit of a stream behind what is held, of which the first `done` bytes go.

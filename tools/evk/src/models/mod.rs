@@ -3,5 +3,6 @@
 //! A model is a value that is told of reads and writes. Whoever owns it brings time and memory: a
 //! host test's bench, or QEMU by way of its GDB port.
 
+pub mod boot_rom;
 pub mod ddr;
 pub mod usdhc;

@@ -118,3 +118,14 @@ mod tests {
         assert_eq!(read(&Image::default(), 0), [0; 512]);
     }
 }
+
+/// A card image in memory; likewise.
+impl Storage for Vec<u8> {
+    fn read(&self, block: u64, bytes: &mut [u8; 512]) {
+        bytes.fill(0);
+        let rest = usize::try_from(block * 512).ok().and_then(|start| self.get(start..));
+        let held = rest.unwrap_or_default();
+        let count = held.len().min(512);
+        bytes[..count].copy_from_slice(&held[..count]);
+    }
+}
