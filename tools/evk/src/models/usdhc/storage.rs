@@ -84,6 +84,17 @@ impl Storage for Image {
     }
 }
 
+/// A card image in memory; what is beyond its end reads 0.
+impl Storage for Vec<u8> {
+    fn read(&self, block: u64, bytes: &mut [u8; 512]) {
+        bytes.fill(0);
+        let rest = usize::try_from(block * 512).ok().and_then(|start| self.get(start..));
+        let held = rest.unwrap_or_default();
+        let count = held.len().min(512);
+        bytes[..count].copy_from_slice(&held[..count]);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -116,16 +127,5 @@ mod tests {
         assert_eq!(read(&image, 1)[188..], [0; 324]);
         assert_eq!(read(&image, 2), [0; 512]);
         assert_eq!(read(&Image::default(), 0), [0; 512]);
-    }
-}
-
-/// A card image in memory; likewise.
-impl Storage for Vec<u8> {
-    fn read(&self, block: u64, bytes: &mut [u8; 512]) {
-        bytes.fill(0);
-        let rest = usize::try_from(block * 512).ok().and_then(|start| self.get(start..));
-        let held = rest.unwrap_or_default();
-        let count = held.len().min(512);
-        bytes[..count].copy_from_slice(&held[..count]);
     }
 }
