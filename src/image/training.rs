@@ -75,12 +75,15 @@ pub fn dummy(kind: PartKind, release: &str) -> Vec<u8> {
         let value = index.wrapping_mul(0x6255) ^ (kind.number() << 8);
         halfword.copy_from_slice(&value.to_le_bytes());
     }
-    let label = alloc::format!("{kind}\n");
-    let mark = DUMMY_MARK.iter().chain(label.as_bytes());
-    for (byte, mark) in bytes.iter_mut().zip(mark) {
-        *byte = *mark;
+    for (byte, mark) in bytes.iter_mut().zip(label(kind)) {
+        *byte = mark;
     }
     bytes
+}
+
+/// How a dummy of this kind begins.
+fn label(kind: PartKind) -> Vec<u8> {
+    [DUMMY_MARK, alloc::format!("{kind}\n").as_bytes()].concat()
 }
 
 /// Fills a file up to the size of its memory, as imx-mkimage does.
@@ -108,8 +111,14 @@ pub fn check(kind: PartKind, bytes: &[u8], release: &str, lenient: Leniency) -> 
     if content == 0 {
         return fail(Defect::Blank { byte: bytes[0] });
     }
-    if is_dummy(bytes) {
-        return if lenient.dummies { Ok(()) } else { fail(Defect::Dummy) };
+    if is_dummy(bytes) && !lenient.dummies {
+        return fail(Defect::Dummy);
+    }
+    // Dummies say what they are; otherwise they are judged as the files that they stand for.
+    if let Some(stood_for) = KINDS.into_iter().find(|&kind| bytes.starts_with(&label(kind)))
+        && stood_for != kind
+    {
+        return fail(Defect::DummyOfAnother { kind: stood_for });
     }
     if lenient.other_sizes || raw_size(release, kind) == Some(size) {
         return Ok(());
@@ -207,6 +216,11 @@ pub enum Defect {
     },
     /// A dummy.
     Dummy,
+    /// A dummy of another file.
+    DummyOfAnother {
+        /// That file's kind.
+        kind: PartKind,
+    },
 }
 
 impl Coded for Error {
@@ -251,6 +265,7 @@ impl fmt::Display for Error {
                  another file?"
             ),
             Defect::Dummy => f.write_str("it is a dummy, which trains nothing on a real board"),
+            Defect::DummyOfAnother { kind } => write!(f, "it is a dummy of {kind}"),
         }
     }
 }

@@ -129,3 +129,24 @@ fn a_dummy_looks_like_one_and_is_taken_on_request_only() {
         }
     }
 }
+
+#[test]
+fn a_truncated_dummy_and_one_of_another_file_are_refused_whatever_is_asked_for() {
+    let lenient = Leniency { dummies: true, other_sizes: false };
+    let refusal = |kind, bytes: &[u8]| {
+        let error = check(kind, bytes, RELEASE, lenient).unwrap_err();
+        (error.code(), error.to_string())
+    };
+    let whole = dummy(Training1dDmem, RELEASE);
+    let (code, text) = refusal(Training1dDmem, &whole[..1_000]);
+    assert_eq!(code, Code::TrainingFirmware);
+    assert!(text.contains("1000 bytes instead of 1660"), "{text}");
+    // Padded, both have the same size.
+    let other = padded(Training2dDmem, &dummy(Training2dDmem, RELEASE));
+    let (code, text) = refusal(Training1dDmem, &other);
+    assert_eq!(code, Code::TrainingFirmware);
+    assert_eq!(
+        text,
+        "not the 1D training firmware (DMEM): it is a dummy of the 2D training firmware (DMEM)"
+    );
+}

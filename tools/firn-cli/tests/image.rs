@@ -179,6 +179,13 @@ fn dummies_are_made_marked_and_refused_unless_asked_for() {
     bench.build("").fails_with(&["lpddr4_pmu_train_1d_imem_202006.bin", "E911", "dummy"]);
     bench.build("--dummy-ddr-firmware").succeeds();
     let from_files = bench.get("flash.bin");
+    bench.put("ddr/lpddr4_pmu_train_2d_imem_202006.bin", &file[..1_000]);
+    fs::remove_file(bench.path("ddr/lpddr4_pmu_train_1d_dmem_202006.bin")).unwrap();
+    bench.build("--dummy-ddr-firmware").fails_with(&[
+        "[E910] neither lpddr4_pmu_train_1d_dmem_202006.bin",
+        "lpddr4_pmu_train_2d_imem_202006.bin: [E910] not the 2D training firmware (IMEM): it is a \
+         dummy of the 1D training firmware (IMEM)",
+    ]);
     let words = "image build --spl firn-spl.bin --dummy-ddr-firmware --bl31 bl31.bin \
                  --loader firn.bin -o flash.bin";
     let built = bench.run(words).succeeds();
@@ -236,25 +243,75 @@ fn each_layout_is_found_where_its_medium_has_it() {
     }
 }
 
-#[test]
-fn a_recovery_image_may_be_larger_than_the_room_on_a_card() {
-    let bench = Bench::new();
+/// What begins like an arm64 kernel of 4 MiB.
+fn kernel() -> Vec<u8> {
     let mut kernel = content(7, 4 << 20);
     kernel[8..24].fill(0);
     kernel[16..20].copy_from_slice(&(4u32 << 20).to_le_bytes());
     kernel[24..32].copy_from_slice(&0b1010u64.to_le_bytes());
     kernel[56..60].copy_from_slice(b"ARM\x64");
     kernel[..2].fill(0);
-    bench.put("Image", &kernel);
+    kernel
+}
+
+#[test]
+fn a_recovery_image_may_be_larger_than_the_room_on_a_card() {
+    let bench = Bench::new();
+    bench.put("Image", &kernel());
     bench.put("initrd", &content(8, 10_000));
     let words = "--recovery Image --initrd initrd --command-line console=ttymxc1,115200";
-    bench.build(words).fails_with(&["flash.bin", "E908", "--layout usb"]);
-    bench.build(&format!("{words} --layout usb")).succeeds();
+    bench
+        .build(&format!("{words} --layout sd"))
+        .fails_with(&["flash.bin: [E908] the image has", "; --layout usb has room"]);
+    // It is for USB unless something else is asked for.
+    bench.build(words).succeeds();
     let report = bench.inspect("flash.bin");
     assert_eq!(part(&report, "kernel")["load"], 0x5800_0000);
     assert_eq!(part(&report, "command-line")["size"], 22);
     bench.put("Image", &content(7, 5000));
-    bench.build(&format!("{words} --layout usb")).fails_with(&["Image", "E501"]);
+    bench.build(words).fails_with(&["Image", "E501"]);
+}
+
+/// As uuu sends it: byte for byte, with no way back.
+#[test]
+fn the_parts_of_a_recovery_image_come_in_the_order_in_which_a_stream_needs_them() {
+    let bench = Bench::new();
+    bench.put("Image", &kernel());
+    bench.put("initrd", &content(8, 10_000));
+    bench.put("board.dtb", &content(9, 3_000));
+    let words = "--recovery Image --initrd initrd --device-tree board.dtb --command-line quiet";
+    bench.build(words).succeeds();
+    let report = bench.inspect("flash.bin");
+    let parts = report["images"][0]["parts"].as_array().unwrap();
+    let number = |part: &Value, key: &str| part[key].as_u64().unwrap();
+    let behind = |id: &str| {
+        let found = parts.iter().position(|part| part["id"] == id).unwrap();
+        number(&parts[found], "offset")
+    };
+    let order = ["boot-rom-part", "container", "bl31", "loader"]
+        .into_iter()
+        .chain(["kernel", "initrd", "device-tree", "command-line"])
+        .map(behind);
+    assert!(order.is_sorted_by(|before, after| before < after), "{report:#}");
+    // The last piece of the stream is whole, too.
+    assert!(bench.get("flash.bin").len().is_multiple_of(1024));
+}
+
+#[test]
+fn a_listing_that_nobody_reads_to_its_end_is_no_failure() {
+    let bench = Bench::new();
+    bench.build("").succeeds();
+    let firn = env!("CARGO_BIN_EXE_firn");
+    let mut child = Command::new(firn)
+        .args(["image", "inspect", "flash.bin", "--json"])
+        .current_dir(&bench.directory)
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let Run { err, .. } = Run::from(child.wait_with_output().unwrap());
+    assert_eq!(err, "");
 }
 
 #[test]

@@ -17,7 +17,7 @@ use firn::{
     linux::image::{HEAD_SIZE, KernelImage},
 };
 
-use super::{coded, drop_in, firmware, inspect, read, target, write};
+use super::{coded, drop_in, firmware, inspect, print, read, target, write};
 
 /// Put flash.bin together.
 #[derive(clap::Args)]
@@ -27,6 +27,10 @@ Examples:
       --loader firn.bin -o flash.bin
   firn image build --drop-in --spl flash.bin --loader firn.bin -o firn-flash.bin
         Firn as the second stage of the U-Boot or NXP image that the board has now
+  firn image build --spl firn-spl.bin --ddr-firmware firmware-imx-8.15 --bl31 bl31.bin \\
+      --loader firn.bin --recovery Image --initrd initrd --device-tree imx8mp-evk.dtb \\
+      --command-line 'console=ttymxc1,115200' -o recovery.bin
+        An installer that `uuu SDPS: boot -f recovery.bin` starts
 
 The same files give the same bytes. What is in the image is printed, as `firn image inspect` would.")]
 pub(super) struct Arguments {
@@ -57,10 +61,10 @@ pub(super) struct Arguments {
     /// Where it is written
     #[arg(short, long, value_name = "FILE")]
     pub(super) output: PathBuf,
-    /// What it will be started from
-    #[arg(long, value_enum, default_value_t = Layout::Sd)]
-    layout: Layout,
-    /// A kernel to start in memory, without any medium
+    /// What it will be started from; usb with --recovery, otherwise sd
+    #[arg(long, value_enum)]
+    layout: Option<Layout>,
+    /// A kernel to start in memory, without any medium, once the image was sent over USB
     #[arg(long, value_name = "KERNEL")]
     recovery: Option<PathBuf>,
     /// The initrd of --recovery
@@ -111,25 +115,29 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
     };
     check_size(arguments, target, image.len())?;
     let headroom = headroom(target, &image);
-    let image = match arguments.layout {
+    let image = match layout(arguments) {
         Layout::Flexspi => build::for_flexspi(target, &image),
         Layout::Sd | Layout::EmmcBoot | Layout::Usb => image,
     };
     let found = survey(&image.as_slice(), target);
     check_result(&found)?;
     write(&arguments.output, &image)?;
-    print!("{}{headroom}", inspect::to_table(&found));
-    Ok(())
+    print(&format!("{}{headroom}", inspect::to_table(&found)))
+}
+
+fn layout(arguments: &Arguments) -> Layout {
+    let usual = if arguments.recovery.is_some() { Layout::Usb } else { Layout::Sd };
+    arguments.layout.unwrap_or(usual)
 }
 
 /// Room up to the state record. Nothing limits what is streamed over USB or lies in a NOR flash.
 fn check_size(arguments: &Arguments, target: &Target, size: usize) -> Result<()> {
     let (size, room) = (size as u64, u64::from(target.image_max));
-    let limited = matches!(arguments.layout, Layout::Sd | Layout::EmmcBoot);
+    let limited = matches!(layout(arguments), Layout::Sd | Layout::EmmcBoot);
     if limited && size > room {
         let error = Error { kind: ErrorKind::TooLarge { part: None, size, room }, offset: 0 };
-        return Err(coded(&arguments.output, &error))
-            .context("--layout usb has room for more, for an image that is streamed");
+        let error = coded(&arguments.output, &error);
+        bail!("{error:#}; --layout usb has room for more, for an image that is streamed");
     }
     Ok(())
 }

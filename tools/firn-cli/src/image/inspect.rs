@@ -12,7 +12,7 @@ use firn::{
 };
 use serde_json::{Value, json};
 
-use super::{FileSource, target};
+use super::{FileSource, print, target};
 
 /// List every part of a flash.bin, card image or device, and say what is wrong with it.
 ///
@@ -35,9 +35,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let source = FileSource::open(&arguments.file)?;
     let images = survey(&source, target(&arguments.board)?);
     if arguments.json {
-        println!("{:#}", to_json(&images));
+        print(&format!("{:#}\n", to_json(&images)))?;
     } else {
-        print!("{}", to_table(&images));
+        print(&to_table(&images))?;
     }
     if images.is_empty() {
         eprintln!(

@@ -8,7 +8,7 @@ mod inspect;
 
 use std::{
     fs::{self, File},
-    io::{Seek as _, SeekFrom, Write as _},
+    io::{self, Seek as _, SeekFrom, Write as _},
     os::unix::fs::FileExt as _,
     path::{Path, PathBuf},
     process::ExitCode,
@@ -50,6 +50,14 @@ fn target(board: &str) -> Result<&'static Target> {
     let target = &BOARD.image;
     ensure!(board == target.board, "no board {board:?}; there is {}", target.board);
     Ok(target)
+}
+
+/// Prints to whoever listens; a pager that was left early is no error.
+fn print(text: &str) -> Result<()> {
+    match io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        printed => printed.context("cannot print"),
+    }
 }
 
 /// Reads a file that should be of moderate size.

@@ -24,12 +24,14 @@ pub(super) struct Copy<'a> {
 }
 
 impl Copy<'_> {
-    /// Writes and compares. If it is interrupted, there is no head, which a boot ROM would believe.
+    /// Writes and compares. Until all else is known to be there, there is no head, which a boot ROM
+    /// would believe.
     pub(super) fn run(&self) -> Result<()> {
         self.remove_head()?;
         self.write_body()?;
+        self.compare_body()?;
         self.write_head()?;
-        self.compare()?;
+        self.compare_head()?;
         let Self { payload, offset, name, .. } = self;
         let size = payload.size();
         println!("{name}: {size} bytes at {offset:#x} written, read back and compared");
@@ -60,32 +62,48 @@ impl Copy<'_> {
         self.sync()
     }
 
-    /// Compares what is on the medium, not what the kernel remembers of it.
-    fn compare(&self) -> Result<()> {
-        // A whole range cannot be given up where others map it; there is nothing to do about that.
-        let _ = fadvise(self.file, 0, None, Advice::DontNeed);
+    fn compare_body(&self) -> Result<()> {
+        self.forget_cache();
         let progress = progress("comparing", self.payload.size());
-        let mut found = vec![0; CHUNK];
         self.for_each_chunk(|at, chunk| {
-            let found = &mut found[..chunk.len()];
-            let place = self.offset + at;
-            self.file
-                .read_exact_at(found, place)
-                .with_context(|| format!("cannot read {} back at {place:#x}", self.name))?;
-            if let Some(wrong) = found.iter().zip(chunk).position(|(found, wanted)| found != wanted)
-            {
-                bail!(
-                    "{} does not hold what was written to it: {:#04x} instead of {:#04x} at {:#x}; \
-                     the card is failing, or lies about its size",
-                    self.name,
-                    found[wrong],
-                    chunk[wrong],
-                    place + wrong as u64
-                );
-            }
+            let skipped = if at == 0 { HEAD.min(chunk.len()) } else { 0 };
+            self.compare(at + skipped as u64, &chunk[skipped..])?;
             progress.inc(chunk.len() as u64);
             Ok(())
         })
+    }
+
+    fn compare_head(&self) -> Result<()> {
+        self.forget_cache();
+        let mut head = [0; HEAD];
+        self.payload.read_at(0, &mut head)?;
+        self.compare(0, &head)
+    }
+
+    /// What counts is what is on the medium, not what the kernel remembers of it.
+    fn forget_cache(&self) {
+        // A whole range cannot be given up where others map it; there is nothing to do about that.
+        let _ = fadvise(self.file, 0, None, Advice::DontNeed);
+    }
+
+    fn compare(&self, at: u64, wanted: &[u8]) -> Result<()> {
+        let place = self.offset + at;
+        let mut found = vec![0; wanted.len()];
+        self.file
+            .read_exact_at(&mut found, place)
+            .with_context(|| format!("cannot read {} back at {place:#x}", self.name))?;
+        let Some(wrong) = found.iter().zip(wanted).position(|(found, wanted)| found != wanted)
+        else {
+            return Ok(());
+        };
+        bail!(
+            "{} does not hold what was written to it: {:#04x} instead of {:#04x} at {:#x}; the card \
+             is failing, or lies about its size",
+            self.name,
+            found[wrong],
+            wanted[wrong],
+            place + wrong as u64
+        )
     }
 
     fn for_each_chunk(&self, mut take: impl FnMut(u64, &[u8]) -> Result<()>) -> Result<()> {

@@ -56,6 +56,25 @@ pub(super) fn write(
     Ok(())
 }
 
+/// What to tell whoever has written to an eMMC's user area while the boot ROM starts something else.
+pub(super) fn started_elsewhere(system: &System, destination: &Destination) -> Option<String> {
+    // Most destinations are no eMMC.
+    let emmc = Emmc::find(system, destination).ok()?;
+    match emmc.active() {
+        Ok(active) => active.map(|partition| {
+            format!(
+                "the board starts {}, not what was written; `mmc bootpart enable 7 1 {}` lets it \
+                 start this copy",
+                emmc.name(partition),
+                emmc.node.display()
+            )
+        }),
+        Err(error) => Some(format!(
+            "whether the board starts this copy or a boot partition is not known: {error:#}"
+        )),
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum BootPartition {
     One,

@@ -117,6 +117,9 @@ fn write(arguments: &Arguments, system: &System) -> Result<()> {
     for &offset in offsets {
         Copy { payload: &payload, file: &file, offset, name: destination.name() }.run()?;
     }
+    if let Some(warning) = emmc::started_elsewhere(system, &destination) {
+        eprintln!("warning: {warning}");
+    }
     Ok(())
 }
 

@@ -512,6 +512,39 @@ fn what_cannot_take_a_boot_image_in_its_boot_partitions_is_told() {
     assert!(machine.get("dev/mmcblk2boot1") == emmc_content());
 }
 
+#[test]
+fn a_copy_in_the_user_area_that_an_emmc_does_not_start_is_told() {
+    let told = |config| {
+        let machine = with_emmc(config);
+        machine.run("flash.bin dev/mmcblk2 --in-use --yes").unwrap();
+        assert!(machine.get("dev/mmcblk2") == with(card_with_a_gap(), PRIMARY, &flash(false)));
+        let node = machine.path("dev/mmcblk2");
+        let destination = Destination::find(&machine.system, &node).unwrap();
+        emmc::started_elsewhere(&machine.system, &destination)
+    };
+    for (config, started) in [(0x08, "mmcblk2boot0, not"), (0x50, "mmcblk2boot1, not")] {
+        let warning = told(config).unwrap();
+        assert!(warning.contains(started) && warning.contains("bootpart enable 7 1"), "{warning}");
+    }
+    assert_eq!(told(0x38), None);
+    assert_eq!(told(0x00), None);
+}
+
+#[test]
+fn what_a_card_does_not_keep_gets_no_head_that_a_boot_rom_would_believe() {
+    let machine = Machine::new();
+    machine.put("card.img", &card_with_a_gap());
+    let payload = Payload::open(&machine.path("flash.bin")).unwrap();
+    // Whatever is written goes elsewhere: behind the end.
+    let path = machine.path("card.img");
+    let file = fs::File::options().read(true).append(true).open(path).unwrap();
+    let copy = Copy { payload: &payload, file: &file, offset: PRIMARY as u64, name: "x".into() };
+    let error = format!("{:#}", copy.run().unwrap_err());
+    assert!(error.contains("does not hold what was written"), "{error}");
+    let elsewhere = machine.get("card.img").split_off(card_with_a_gap().len());
+    assert!(elsewhere[512..] == flash(false)[512..], "all but the head was written, and compared");
+}
+
 /// As the device's own write error, or a card that lies about its size, would.
 #[test]
 fn an_interrupted_write_leaves_no_head_that_a_boot_rom_would_believe() {
