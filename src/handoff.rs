@@ -6,9 +6,13 @@
 
 #![forbid(unsafe_code)]
 
+mod record;
+
 use core::time::Duration;
 
-use crate::{error::Code, memory::Region, soc::boot_rom::BootDevice};
+use crate::{error::Code, image::container::PartKind, memory::Region, soc::boot_rom::BootDevice};
+
+pub use record::Error;
 
 /// DRAM banks that a record has room for.
 pub const MAX_BANKS: usize = 4;
@@ -130,5 +134,42 @@ impl core::fmt::Write for Cut<'_> {
         taken.copy_from_slice(&text.as_bytes()[..end]);
         self.rest = rest;
         if end == text.len() { Ok(()) } else { Err(core::fmt::Error) }
+    }
+}
+
+impl Recovery {
+    fn parts(&self) -> [(PartKind, Option<Region>); 4] {
+        [
+            (PartKind::Kernel, self.kernel),
+            (PartKind::Initrd, self.initrd),
+            (PartKind::DeviceTree, self.device_tree),
+            (PartKind::CommandLine, self.command_line),
+        ]
+    }
+
+    fn part_mut(&mut self, kind: PartKind) -> Option<&mut Option<Region>> {
+        match kind {
+            PartKind::Kernel => Some(&mut self.kernel),
+            PartKind::Initrd => Some(&mut self.initrd),
+            PartKind::DeviceTree => Some(&mut self.device_tree),
+            PartKind::CommandLine => Some(&mut self.command_line),
+            _ => None,
+        }
+    }
+
+    /// The memory that all of it lies in.
+    pub fn regions(&self) -> impl Iterator<Item = Region> {
+        self.parts().into_iter().filter_map(|(_, region)| region)
+    }
+}
+
+impl Note {
+    /// What the text says, as far as it is text.
+    pub fn text(&self) -> &str {
+        let end = self.text.iter().position(|&byte| byte == 0).unwrap_or(NOTE_TEXT);
+        let text = &self.text[..end];
+        core::str::from_utf8(text).unwrap_or_else(|error| {
+            core::str::from_utf8(&text[..error.valid_up_to()]).unwrap_or_default()
+        })
     }
 }

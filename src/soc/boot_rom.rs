@@ -100,6 +100,17 @@ impl BootDevice {
             _ => Some(Self::Other(kind, instance)),
         }
     }
+
+    /// Type and instance as the ROM numbers them; the inverse of [`Self::from_numbers`].
+    pub const fn numbers(self) -> (u8, u8) {
+        match self {
+            Self::Sd(instance) => (1, instance),
+            Self::Emmc(instance) => (2, instance),
+            Self::FlexSpi => (4, 0),
+            Self::Usb => (0xe, 0),
+            Self::Other(kind, instance) => (kind, instance),
+        }
+    }
 }
 
 impl fmt::Display for BootDevice {
