@@ -15,7 +15,7 @@ use anyhow::{Context as _, Result};
 use crate::{
     assets::{Assets, find_tool},
     emmc::Emmc,
-    gdb::{self, Bus, Until},
+    gdb::{self, Board, Bus, Hardware, Setup, Witness},
     models::usdhc::Rules,
     session::Session,
 };
@@ -24,8 +24,6 @@ use crate::{
 const FIRST_STAGE: u64 = 0x92_0000;
 /// Where BL31 is put. Source: TF-A, plat/imx/imx8m/imx8mp.
 const BL31: u64 = 0x97_0000;
-/// Where BL31 jumps to. Source: TF-A, plat/imx/imx8m/imx8mp.
-const BL33: u64 = 0x4020_0000;
 
 /// How the firmware under test is entered.
 #[derive(Clone, Debug)]
@@ -51,6 +49,9 @@ pub enum Entry {
         /// What runs at EL2 in the end.
         bl33: PathBuf,
     },
+    /// As the board is switched on: the boot ROM looks for a first stage, at every reset again. Its GDB
+    /// port answers for the ROM and for the devices that QEMU lacks; it cannot start other CPUs.
+    BootRom(Hardware),
     /// At EL3 with nothing beneath and nothing in the registers.
     Bare {
         /// What runs.
@@ -137,7 +138,7 @@ impl Machine {
     pub fn new(entry: Entry) -> Self {
         let (memory, cpus) = match entry {
             Entry::Kernel { .. } | Entry::Bare { .. } => ("2G", 4),
-            Entry::Bl31 { .. } => ("6G", 1),
+            Entry::Bl31 { .. } | Entry::BootRom(_) => ("6G", 1),
         };
         Self {
             entry,
@@ -246,9 +247,9 @@ impl Machine {
         let sockets = tempfile::tempdir()?;
         let (monitor, debug_port) = (sockets.path().join("qmp"), sockets.path().join("gdb"));
         command.arg("-qmp").arg(socket_option("unix:", &monitor));
-        let bus = self.bus()?;
+        let setup = self.setup()?;
         self.add_entry(&mut command);
-        if bus.is_some() {
+        if setup.is_some() {
             command.arg("-gdb").arg(socket_option("unix:", &debug_port)).arg("-S");
         }
         let child = command
@@ -257,9 +258,12 @@ impl Machine {
             .stderr(Stdio::piped())
             .spawn()
             .with_context(|| format!("starting {}", assets.qemu.display()))?;
-        let serve = |(bus, until)| thread::spawn(move || gdb::serve(&debug_port, bus, until));
-        let bus = bus.map(serve);
-        Session::new(child, bus, monitor, sockets)
+        let witness = Witness::default();
+        let port = setup.map(|setup| {
+            let witness = witness.clone();
+            thread::spawn(move || gdb::serve(&debug_port, setup, &witness))
+        });
+        Session::new(child, port, witness, monitor, sockets)
     }
 
     fn add_observers(&self, command: &mut Command) {
@@ -280,14 +284,23 @@ impl Machine {
         }
     }
 
-    /// The devices that have to be served, and how long.
-    fn bus(&self) -> Result<Option<(Bus, Until)>> {
-        let under_bl31 = matches!(self.entry, Entry::Bl31 { .. });
-        let bus = if under_bl31 { Bus::imx8mp() } else { Bus::default() };
-        Ok(match &self.emmc {
-            Some((emmc, rules)) => Some((emmc.attach(bus, rules)?, Until::Linux)),
-            None => under_bl31.then_some((bus, Until::Executes(BL33))),
-        })
+    /// What has to be answered at the GDB port.
+    fn setup(&self) -> Result<Option<Setup>> {
+        let devices = match &self.entry {
+            Entry::BootRom(hardware) => {
+                let card = self.drives.iter().find(|drive| drive.slot == Slot::Sd);
+                let card = card.map(|drive| drive.image.clone());
+                let board = Board::new(hardware.clone(), card, self.emmc.clone());
+                return Ok(Some(Setup::Board(Box::new(board))));
+            }
+            Entry::Bl31 { .. } => Some(Bus::imx8mp()),
+            Entry::Kernel { .. } | Entry::Bare { .. } => None,
+        };
+        let devices = match &self.emmc {
+            Some((emmc, rules)) => Some(emmc.attach(devices.unwrap_or_default(), rules)?),
+            None => devices,
+        };
+        Ok(devices.map(Setup::Devices))
     }
 
     fn add_entry(&self, command: &mut Command) {
@@ -307,8 +320,10 @@ impl Machine {
             Entry::Bl31 { first_stage, bl31, bl33 } => {
                 command.arg("-device").arg(loader(first_stage, FIRST_STAGE, ",cpu-num=0"));
                 command.arg("-device").arg(loader(bl31, BL31, ""));
-                command.arg("-device").arg(loader(bl33, BL33, ""));
+                command.arg("-device").arg(loader(bl33, gdb::SECOND_STAGE, ""));
             }
+            // The port does it.
+            Entry::BootRom(_) => {}
         }
     }
 }

@@ -13,6 +13,7 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use serde_json::json;
 
 use crate::{
+    gdb::Witness,
     keys::{Script, Step},
     monitor::Monitor,
     qemu::Slot,
@@ -36,6 +37,7 @@ pub struct Session {
     complaints: Arc<Line>,
     readers: Vec<JoinHandle<()>>,
     bus: Option<JoinHandle<Result<()>>>,
+    witness: Witness,
     /// How far [`expect`](Self::expect) has come in the plain text.
     position: usize,
     /// The monitor's socket.
@@ -119,6 +121,7 @@ impl Session {
     pub(crate) fn new(
         mut child: Child,
         bus: Option<JoinHandle<Result<()>>>,
+        witness: Witness,
         monitor: PathBuf,
         sockets: tempfile::TempDir,
     ) -> Result<Self> {
@@ -144,6 +147,7 @@ impl Session {
             complaints,
             readers,
             bus,
+            witness,
             position: 0,
             monitor,
             _sockets: sockets,
@@ -293,6 +297,11 @@ impl Session {
         terminal.screen().rows(0, 80).map(|row| row.trim_end().to_owned()).collect()
     }
 
+    /// What was seen at the GDB port.
+    pub fn witness(&self) -> &Witness {
+        &self.witness
+    }
+
     /// An error that shows what the board and the emulator said last.
     pub fn failure(&mut self, what: &str) -> anyhow::Error {
         let mut text = what.to_owned();
@@ -314,7 +323,9 @@ impl Session {
 
     /// The device models' verdict, if they have ended.
     fn join_bus(&mut self) -> Result<()> {
-        if !self.bus.as_ref().is_some_and(JoinHandle::is_finished) {
+        // When the emulator has ended, so will they.
+        let finished = self.bus.as_ref().is_some_and(JoinHandle::is_finished);
+        if !finished && !matches!(self.child.try_wait(), Ok(Some(_))) {
             return Ok(());
         }
         match self.bus.take().map(JoinHandle::join) {

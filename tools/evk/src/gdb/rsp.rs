@@ -17,57 +17,99 @@ use super::Machine;
 /// How long QEMU may take to answer anything but a resume.
 const ANSWER: Duration = Duration::from_secs(30);
 
-/// Bytes of memory in one packet, two digits each. Source: QEMU 10.0 `gdbstub/internals.h`,
-/// `MAX_PACKET_LENGTH`: 4096 characters with the command before them.
-const PIECE: usize = 2016;
-
 /// The longest packet that is believed; QEMU's own limit is 4096 bytes of payload.
 const LONGEST: usize = 1 << 16;
+/// Bytes of memory in one packet, two digits each, and how many packets are under way at once.
+const CHUNK: usize = 2000;
+const UNDER_WAY: usize = 8;
 
-/// The general-purpose registers.
-#[derive(Clone, Debug, Default)]
+/// Digits of a register in a packet, and how many registers the bus needs: x0 to x30, sp, pc.
+const DIGITS: usize = 16;
+const STACK_POINTER: u8 = 31;
+const PROGRAM_COUNTER: u8 = 32;
+
+/// The general-purpose registers of the stopped machine, and what is to become of them.
+///
+/// Kept as they came, because an access needs three of the thirty-three.
+#[derive(Clone, Debug)]
 pub(super) struct Registers {
-    /// x0 to x30.
-    x: [u64; 31],
-    pub(super) sp: u64,
-    pub(super) pc: u64,
-    /// What follows them in the packet, sent back as it came.
-    rest: Vec<u8>,
+    digits: Vec<u8>,
+    changed: Vec<(u8, u64)>,
+}
+
+impl Default for Registers {
+    fn default() -> Self {
+        Self {
+            digits: vec![b'0'; DIGITS * (usize::from(PROGRAM_COUNTER) + 1)],
+            changed: Vec::new(),
+        }
+    }
 }
 
 impl Registers {
+    fn parse(digits: Vec<u8>) -> Result<Self> {
+        let least = DIGITS * (usize::from(PROGRAM_COUNTER) + 1);
+        ensure!(digits.len() >= least, "the register packet is too short");
+        Ok(Self { digits, changed: Vec::new() })
+    }
+
     /// A register by its number in an instruction: 31 is the zero register.
     pub(super) fn general(&self, number: u8) -> u64 {
-        self.x.get(usize::from(number)).copied().unwrap_or(0)
+        if number < STACK_POINTER { self.numbered(number) } else { 0 }
     }
 
     pub(super) fn set_general(&mut self, number: u8, value: u64) {
-        if let Some(register) = self.x.get_mut(usize::from(number)) {
-            *register = value;
+        if number < STACK_POINTER {
+            self.change(number, value);
         }
     }
 
     /// The exception level in the CPSR, which follows the program counter.
     pub(super) fn exception_level(&self) -> u8 {
-        self.rest.first().map_or(3, |cpsr| cpsr >> 2 & 3)
+        let state = DIGITS * (usize::from(PROGRAM_COUNTER) + 1);
+        // The second digit of the lowest byte has bits 3:0.
+        self.digits.get(state + 1).map_or(3, |digit| digit_value(*digit) >> 2)
     }
 
-    fn parse(bytes: &[u8]) -> Result<Self> {
-        let (words, rest) = bytes.as_chunks::<8>();
-        let mut words = words.iter().map(|word| u64::from_le_bytes(*word));
-        let mut next = || words.next().context("the register packet is too short");
-        let mut x = [0; 31];
-        for register in &mut x {
-            *register = next()?;
-        }
-        let (sp, pc) = (next()?, next()?);
-        let rest = words.flat_map(u64::to_le_bytes).chain(rest.iter().copied()).collect();
-        Ok(Self { x, sp, pc, rest })
+    pub(super) fn sp(&self) -> u64 {
+        self.numbered(STACK_POINTER)
     }
 
-    fn bytes(&self) -> Vec<u8> {
-        let words = self.x.iter().chain([&self.sp, &self.pc]);
-        words.flat_map(|word| word.to_le_bytes()).chain(self.rest.iter().copied()).collect()
+    pub(super) fn set_sp(&mut self, value: u64) {
+        self.change(STACK_POINTER, value);
+    }
+
+    pub(super) fn pc(&self) -> u64 {
+        self.numbered(PROGRAM_COUNTER)
+    }
+
+    fn numbered(&self, number: u8) -> u64 {
+        let changed = self.changed.iter().rev().find(|(changed, _)| *changed == number);
+        changed.map_or_else(|| self.received(number), |(_, value)| *value)
+    }
+
+    /// Digits of bytes, lowest byte first.
+    fn received(&self, number: u8) -> u64 {
+        let start = DIGITS * usize::from(number);
+        let digits = self.digits.get(start..start + DIGITS).unwrap_or_default();
+        let value =
+            digits.iter().fold(0, |value, digit| value << 4 | u64::from(digit_value(*digit)));
+        value.swap_bytes()
+    }
+
+    fn change(&mut self, number: u8, value: u64) {
+        self.changed.retain(|(changed, _)| *changed != number);
+        self.changed.push((number, value));
+    }
+}
+
+/// What a hexadecimal digit stands for; anything else counts as 0.
+fn digit_value(digit: u8) -> u8 {
+    match digit {
+        b'0'..=b'9' => digit - b'0',
+        b'a'..=b'f' => digit - b'a' + 10,
+        b'A'..=b'F' => digit - b'A' + 10,
+        _ => 0,
     }
 }
 
@@ -86,8 +128,10 @@ pub(super) enum Stop {
 #[derive(Debug)]
 pub(super) struct Client {
     stream: UnixStream,
+    /// Whether a wait has an end.
+    hurried: bool,
     /// Bytes received, from `taken` on not looked at.
-    buffer: Vec<u8>,
+    received: Vec<u8>,
     taken: usize,
     /// Memory is asked for by physical addresses.
     physical: bool,
@@ -110,7 +154,23 @@ impl Client {
             }
         };
         stream.set_write_timeout(Some(ANSWER))?;
-        Ok(Self { stream, buffer: Vec::new(), taken: 0, physical: false, ran: Duration::ZERO })
+        Ok(Self {
+            stream,
+            hurried: false,
+            received: Vec::new(),
+            taken: 0,
+            physical: false,
+            ran: Duration::ZERO,
+        })
+    }
+
+    /// Lets waits end after [`ANSWER`], or never. Each change costs a system call.
+    fn hurry(&mut self, hurried: bool) -> Result<()> {
+        if self.hurried != hurried {
+            self.stream.set_read_timeout(hurried.then_some(ANSWER))?;
+            self.hurried = hurried;
+        }
+        Ok(())
     }
 
     pub(super) fn watch(&mut self, start: u64, length: u64) -> Result<()> {
@@ -133,36 +193,27 @@ impl Client {
         self.command("D")
     }
 
-    pub(super) fn registers(&mut self) -> Result<Registers> {
-        let answer = self.ask("g")?;
-        Registers::parse(&unhex(&answer)?)
+    /// Ends QEMU.
+    pub(super) fn kill(&mut self) {
+        // It may have ended by itself.
+        drop(self.send("k"));
     }
 
-    pub(super) fn set_registers(&mut self, registers: &Registers) -> Result<()> {
-        self.command(&format!("G{}", hex(&registers.bytes())))
+    pub(super) fn registers(&mut self) -> Result<Registers> {
+        self.send("g")?;
+        Registers::parse(self.answer("g")?)
     }
 
     /// The instruction at the virtual address `address`.
     pub(super) fn instruction(&mut self, address: u64) -> Result<u32> {
         self.set_physical(false)?;
-        let answer = self.ask(&format!("m{address:x},4"))?;
-        let bytes = unhex(&answer)?;
-        let word = bytes.try_into().ok().with_context(|| format!("no memory at {address:#x}"))?;
-        Ok(u32::from_le_bytes(word))
+        let mut bytes = [0; 4];
+        self.read_memory(address, &mut bytes)?;
+        Ok(u32::from_le_bytes(bytes))
     }
 
-    /// Lets the machine run until it stops, which may be never.
-    pub(super) fn resume(&mut self) -> Result<Stop> {
-        let from = Instant::now();
-        self.send("c")?;
-        self.stream.set_read_timeout(None)?;
-        let Some(packet) = self.receive()? else { return Ok(Stop::Gone) };
-        self.ran += from.elapsed();
-        stop(&packet)
-    }
-
-    /// Chooses which addresses [`ask`](Self::ask) takes for memory. Source: QEMU "GDB usage",
-    /// "Changing the memory access mode".
+    /// Chooses which addresses the machine takes for memory. Source: QEMU "GDB usage", "Changing the
+    /// memory access mode".
     fn set_physical(&mut self, physical: bool) -> Result<()> {
         if self.physical != physical {
             self.command(&format!("Qqemu.PhyMemMode:{}", u8::from(physical)))?;
@@ -171,69 +222,130 @@ impl Client {
         Ok(())
     }
 
-    fn command(&mut self, packet: &str) -> Result<()> {
-        let answer = self.ask(packet)?;
-        ensure!(answer == "OK", "the GDB port answers {answer:?} to {packet:.20}");
+    fn read_memory(&mut self, address: u64, buffer: &mut [u8]) -> Result<()> {
+        let mut at = address;
+        for part in buffer.chunks_mut(CHUNK) {
+            let length = part.len();
+            let answer = self.ask(&format!("m{at:x},{length:x}"))?;
+            let (pairs, rest) = answer.as_chunks::<2>();
+            let whole = pairs.len() == length && rest.is_empty();
+            ensure!(whole, "no memory at {at:#x}");
+            for (byte, [high, low]) in part.iter_mut().zip(pairs) {
+                *byte = digit_value(*high) << 4 | digit_value(*low);
+            }
+            at = at.wrapping_add(length as u64);
+        }
         Ok(())
     }
 
-    fn ask(&mut self, packet: &str) -> Result<String> {
+    fn write_memory(&mut self, address: u64, bytes: &[u8]) -> Result<()> {
+        let mut at = address;
+        for group in bytes.chunks(CHUNK * UNDER_WAY) {
+            let mut packets = Vec::with_capacity(2 * group.len() + 32 * UNDER_WAY);
+            let parts = group.chunks(CHUNK);
+            let count = parts.len();
+            for part in parts {
+                let mut packet = format!("M{at:x},{:x}:", part.len()).into_bytes();
+                push_digits(&mut packet, part);
+                push_packet(&mut packets, &packet);
+                at = at.wrapping_add(part.len() as u64);
+            }
+            self.send_packets(&packets)?;
+            for _ in 0..count {
+                self.acknowledge(&format!("a store of memory before {at:#x}"))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Changes what was changed of `registers`, and lets the machine run from `pc` on until it stops,
+    /// which may be never.
+    pub(super) fn resume_at(&mut self, pc: u64, registers: &Registers) -> Result<Stop> {
+        let mut packets = Vec::new();
+        for (number, value) in &registers.changed {
+            let value = value.swap_bytes();
+            push_packet(&mut packets, format!("P{number:x}={value:016x}").as_bytes());
+        }
+        push_packet(&mut packets, format!("c{pc:x}").as_bytes());
+        self.send_packets(&packets)?;
+        for _ in &registers.changed {
+            self.acknowledge("a change of a register")?;
+        }
+        self.hurry(false)?;
+        let from = Instant::now();
+        let Some(packet) = self.receive()? else { return Ok(Stop::Gone) };
+        self.ran += from.elapsed();
+        stop(&String::from_utf8_lossy(&packet))
+    }
+
+    fn command(&mut self, packet: &str) -> Result<()> {
         self.send(packet)?;
-        self.stream.set_read_timeout(Some(ANSWER))?;
-        self.receive()?.with_context(|| format!("the GDB port closed at {packet:.20}"))
+        self.acknowledge(packet)
+    }
+
+    /// Takes the OK to `what`.
+    fn acknowledge(&mut self, what: &str) -> Result<()> {
+        let answer = self.answer(what)?;
+        let told = String::from_utf8_lossy(&answer);
+        ensure!(answer == b"OK", "the GDB port answers {told:?} to {what:.20}");
+        Ok(())
+    }
+
+    fn ask(&mut self, packet: &str) -> Result<Vec<u8>> {
+        self.send(packet)?;
+        self.answer(packet)
+    }
+
+    fn answer(&mut self, what: &str) -> Result<Vec<u8>> {
+        self.hurry(true)?;
+        self.receive()?.with_context(|| format!("the GDB port closed at {what:.20}"))
     }
 
     fn send(&mut self, packet: &str) -> Result<()> {
-        let sum = checksum(packet.as_bytes());
-        self.stream
-            .write_all(format!("${packet}#{sum:02x}").as_bytes())
-            .context("the GDB port is closed")
+        let mut packets = Vec::with_capacity(packet.len() + 4);
+        push_packet(&mut packets, packet.as_bytes());
+        self.send_packets(&packets)
     }
 
-    /// The next packet, acknowledged; `None` when the connection has ended.
-    fn receive(&mut self) -> Result<Option<String>> {
-        // Acknowledgements come in between; nothing is lost on a local socket.
-        loop {
-            match self.byte()? {
-                Some(b'$') => break,
-                Some(_) => {}
-                None => return Ok(None),
-            }
-        }
-        let mut packet = Vec::new();
-        loop {
-            match self.byte()? {
-                Some(b'#') => break,
-                Some(byte) if packet.len() < LONGEST => packet.push(byte),
-                Some(_) => bail!("a packet without end"),
-                None => return Ok(None),
-            }
-        }
-        for _ in 0..2 {
-            if self.byte()?.is_none() {
-                return Ok(None);
-            }
-        }
-        // Fails when QEMU ended after its last packet.
-        drop(self.stream.write_all(b"+"));
-        Ok(Some(String::from_utf8(packet).context("a packet that is no text")?))
+    fn send_packets(&mut self, packets: &[u8]) -> Result<()> {
+        self.stream.write_all(packets).context("the GDB port is closed")
     }
 
-    fn byte(&mut self) -> Result<Option<u8>> {
-        if self.taken == self.buffer.len() {
-            self.buffer.resize(4096, 0);
-            let count = match self.stream.read(&mut self.buffer) {
+    /// The next packet; `None` when the connection has ended. Nothing is acknowledged: QEMU takes the
+    /// next packet for that, and nothing is lost on a local socket.
+    fn receive(&mut self) -> Result<Option<Vec<u8>>> {
+        loop {
+            if let Some((packet, end)) =
+                first_packet(self.received.get(self.taken..).unwrap_or_default())
+            {
+                let packet = packet.to_vec();
+                self.taken += end;
+                return Ok(Some(packet));
+            }
+            self.received.drain(..self.taken);
+            self.taken = 0;
+            ensure!(self.received.len() < LONGEST, "a packet without end");
+            let mut news = [0; 4096];
+            let count = match self.stream.read(&mut news) {
                 Ok(count) => count,
                 Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => 0,
                 Err(error) => return Err(error).context("the GDB port does not answer"),
             };
-            self.buffer.truncate(count);
-            self.taken = 0;
+            if count == 0 {
+                return Ok(None);
+            }
+            self.received.extend_from_slice(&news[..count]);
         }
-        let byte = self.buffer.get(self.taken).copied();
-        self.taken += usize::from(byte.is_some());
-        Ok(byte)
     }
+}
+
+/// The first whole packet in `bytes`, and where it ends. What stands in front of it are
+/// acknowledgements.
+fn first_packet(bytes: &[u8]) -> Option<(&[u8], usize)> {
+    let start = bytes.iter().position(|byte| *byte == b'$')? + 1;
+    let length = bytes[start..].iter().position(|byte| *byte == b'#')?;
+    let (end, sum) = (start + length, 2);
+    (bytes.len() > end + sum).then(|| (&bytes[start..end], end + 1 + sum))
 }
 
 impl Machine for Client {
@@ -243,26 +355,12 @@ impl Machine for Client {
 
     fn read(&mut self, address: u64, bytes: &mut [u8]) -> Result<()> {
         self.set_physical(true)?;
-        let mut at = address;
-        for piece in bytes.chunks_mut(PIECE) {
-            let answer = self.ask(&format!("m{at:x},{:x}", piece.len()))?;
-            let read = unhex(&answer).with_context(|| format!("reading memory at {at:#x}"))?;
-            ensure!(read.len() == piece.len(), "no memory at {at:#x}");
-            piece.copy_from_slice(&read);
-            at = at.wrapping_add(piece.len() as u64);
-        }
-        Ok(())
+        self.read_memory(address, bytes)
     }
 
     fn write(&mut self, address: u64, bytes: &[u8]) -> Result<()> {
         self.set_physical(true)?;
-        let mut at = address;
-        for piece in bytes.chunks(PIECE) {
-            self.command(&format!("M{at:x},{:x}:{}", piece.len(), hex(piece)))
-                .with_context(|| format!("writing memory at {at:#x}"))?;
-            at = at.wrapping_add(piece.len() as u64);
-        }
-        Ok(())
+        self.write_memory(address, bytes)
     }
 }
 
@@ -284,25 +382,18 @@ fn stop(packet: &str) -> Result<Stop> {
     }
 }
 
-fn checksum(bytes: &[u8]) -> u8 {
-    bytes.iter().fold(0, |sum, byte| sum.wrapping_add(*byte))
+fn push_packet(packets: &mut Vec<u8>, packet: &[u8]) {
+    let sum = packet.iter().fold(0_u8, |sum, byte| sum.wrapping_add(*byte));
+    packets.push(b'$');
+    packets.extend_from_slice(packet);
+    packets.push(b'#');
+    push_digits(packets, &[sum]);
 }
 
-fn hex(bytes: &[u8]) -> String {
-    let digit = |value: u8| char::from_digit(value.into(), 16).unwrap_or('0');
-    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 0xf)]).collect()
-}
-
-fn unhex(text: &str) -> Result<Vec<u8>> {
-    let (pairs, rest) = text.as_bytes().as_chunks::<2>();
-    ensure!(rest.is_empty(), "half a byte in {text:.20}");
-    pairs
-        .iter()
-        .map(|pair| {
-            let digits = std::str::from_utf8(pair)?;
-            u8::from_str_radix(digits, 16).with_context(|| format!("answered {text:.20}"))
-        })
-        .collect()
+fn push_digits(digits: &mut Vec<u8>, bytes: &[u8]) {
+    const DIGIT: [u8; 16] = *b"0123456789abcdef";
+    let both = |byte: &u8| [DIGIT[usize::from(byte >> 4)], DIGIT[usize::from(byte & 0xf)]];
+    digits.extend(bytes.iter().flat_map(both));
 }
 
 #[cfg(test)]
@@ -324,14 +415,41 @@ mod tests {
     }
 
     #[test]
-    fn registers_go_back_as_they_came() {
-        let bytes: Vec<u8> = (0..268u32).map(|n| (n % 251) as u8).collect();
-        let registers = Registers::parse(&bytes).unwrap();
-        assert_eq!(registers.bytes(), bytes);
-        assert_eq!(registers.general(31), 0);
-        let mut at_el2 = bytes.clone();
-        at_el2[33 * 8..][..4].copy_from_slice(&0x3c9u32.to_le_bytes());
-        assert_eq!(Registers::parse(&at_el2).unwrap().exception_level(), 2);
-        assert!(Registers::parse(&bytes[..200]).is_err());
+    fn registers_come_with_their_lowest_byte_first() {
+        let mut digits = vec![b'0'; 536];
+        digits[DIGITS * 3..DIGITS * 4].copy_from_slice(b"efcdab8967452301");
+        digits[DIGITS * 32..DIGITS * 33].copy_from_slice(b"0000920000000000");
+        digits[DIGITS * 33..DIGITS * 33 + 8].copy_from_slice(b"c9030000");
+        let registers = Registers::parse(digits).unwrap();
+        assert_eq!(registers.exception_level(), 2);
+        assert_eq!(registers.general(3), 0x0123_4567_89ab_cdef);
+        assert_eq!((registers.general(31), registers.pc()), (0, 0x92_0000));
+        assert!(Registers::parse(vec![b'0'; 500]).is_err());
+    }
+
+    #[test]
+    fn a_changed_register_reads_as_changed_and_the_zero_register_cannot_change() {
+        let mut registers = Registers::default();
+        for (number, value) in [(3, 1), (3, 2), (31, 7)] {
+            registers.set_general(number, value);
+        }
+        assert_eq!((registers.general(3), registers.general(31), registers.sp()), (2, 0, 0));
+        assert_eq!(registers.changed, [(3, 2)]);
+    }
+
+    #[test]
+    fn a_packet_may_come_in_pieces_and_behind_acknowledgements() {
+        for end in 0..8 {
+            assert_eq!(first_packet(&b"++$OK#9a"[..end]), None);
+        }
+        assert_eq!(first_packet(b"++$OK#9a+$T05#b9"), Some((&b"OK"[..], 8)));
+    }
+
+    #[test]
+    fn a_packet_ends_with_the_sum_of_its_bytes() {
+        let mut packets = Vec::new();
+        push_packet(&mut packets, b"c920000");
+        push_packet(&mut packets, b"g");
+        assert_eq!(packets, b"$c920000#8e$g#67");
     }
 }

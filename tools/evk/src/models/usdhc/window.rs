@@ -34,7 +34,7 @@ pub fn attach(bus: Bus, card: impl Card + 'static, rules: &Rules) -> Bus {
     let slot = slot.expect("the board has an eMMC");
     let controller = Controller::new(Some(Box::new(card)), rules.clone());
     let window = Window { slot, controller, skipped: Duration::ZERO, rules: rules.clone() };
-    bus.with(slot.usdhc.into(), LENGTH, window)
+    bus.with_staying(slot.usdhc.into(), LENGTH, window)
 }
 
 struct Window {

@@ -1,0 +1,207 @@
+//! What is on the board and QEMU lacks, how its switches stand, and what of it is broken.
+
+use std::{
+    fs::{self, File},
+    io,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use anyhow::{Context as _, Result};
+
+use super::{
+    Bus,
+    dram::{self, DeadLine, Dram},
+    src::{self, Cause, Src},
+};
+use crate::{
+    emmc::Emmc,
+    models::{
+        boot_rom::{self, BootRom, Medium},
+        ddr::{self, Model, window},
+        usdhc::{Image, Rules, Storage},
+    },
+};
+
+/// Where the image lies on a card.
+const CARD_OFFSET: u64 = firn::soc::boot_rom::CARD_OFFSET;
+const BLOCK: u64 = 512;
+/// Which uSDHC the slots are behind, counted from 0.
+const SD_INSTANCE: u8 = 1;
+const EMMC_INSTANCE: u8 = 2;
+
+/// How the boot switches (SW4) stand.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum BootSwitches {
+    /// SD card.
+    #[default]
+    Sd,
+    /// eMMC: user area or boot partition, as its PARTITION_CONFIG says.
+    Emmc,
+    /// Serial download over USB of this file.
+    Usb(PathBuf),
+}
+
+impl BootSwitches {
+    /// The boot mode pins. Source: i.MX 8M Plus reference manual, "Boot mode".
+    fn pins(&self) -> u8 {
+        match self {
+            Self::Usb(_) => 1,
+            Self::Emmc => 2,
+            Self::Sd => 3,
+        }
+    }
+}
+
+/// The board around the processor. Each reset finds it like this again.
+#[derive(Clone, Debug, Default)]
+pub struct Hardware {
+    /// How the switches stand.
+    pub switches: BootSwitches,
+    /// A flash.bin that lies on the card for the boot ROM, whatever the card holds there.
+    pub flash: Option<PathBuf>,
+    /// What goes wrong in the boot ROM's services.
+    pub rom: Vec<boot_rom::Fault>,
+    /// What goes wrong when memory is trained.
+    pub training: Vec<ddr::Fault>,
+    /// A line to the memory that is not connected.
+    pub dead_line: Option<DeadLine>,
+}
+
+/// The board with what is in its slots.
+pub(crate) struct Board {
+    pub(crate) hardware: Hardware,
+    pub(crate) card: Option<PathBuf>,
+    pub(crate) emmc: Option<(Emmc, Rules)>,
+    memory: Arc<Mutex<Model>>,
+}
+
+impl Board {
+    pub(crate) fn new(
+        hardware: Hardware,
+        card: Option<PathBuf>,
+        emmc: Option<(Emmc, Rules)>,
+    ) -> Self {
+        let memory = Arc::new(Mutex::new(Model::new(&hardware.training)));
+        Self { hardware, card, emmc, memory }
+    }
+
+    /// The boot ROM after a reset.
+    pub(super) fn rom(&self) -> Result<BootRom> {
+        let rom = BootRom::new(self.medium()?);
+        Ok(self.hardware.rom.iter().fold(rom, |rom, fault| rom.with_fault(*fault)))
+    }
+
+    fn medium(&self) -> Result<Medium> {
+        Ok(match &self.hardware.switches {
+            BootSwitches::Sd => Medium::Sd {
+                instance: SD_INSTANCE,
+                card: self.with_flash(open(self.card.as_deref())?)?,
+            },
+            BootSwitches::Emmc => {
+                let emmc = self.emmc.as_ref().map(|(emmc, _)| emmc).context("there is no eMMC")?;
+                let [first, second] = &emmc.boot;
+                Medium::Emmc {
+                    instance: EMMC_INSTANCE,
+                    user: self.with_flash(open(Some(&emmc.user))?)?,
+                    boot: [Box::new(open(first.as_deref())?), Box::new(open(second.as_deref())?)],
+                    active: active_boot_partition(emmc.partition_config),
+                    fast: false,
+                }
+            }
+            BootSwitches::Usb(file) => Medium::Usb(read(file)?),
+        })
+    }
+
+    fn with_flash(&self, image: Image) -> Result<Box<dyn Storage>> {
+        Ok(match &self.hardware.flash {
+            Some(flash) => Box::new(Covered { flash: read(flash)?, image }),
+            None => Box::new(image),
+        })
+    }
+
+    /// The devices after a reset.
+    pub(super) fn devices(&mut self, cause: Cause) -> Result<Bus> {
+        let hardware = &self.hardware;
+        self.memory = Arc::new(Mutex::new(Model::new(&hardware.training)));
+        let src = Src { cause, boot_mode: hardware.switches.pins() };
+        let bus = Bus::imx8mp().with(src::BASE, src::LENGTH, src);
+        let bus = window::attach(bus, &self.memory);
+        let dram = Dram::new(Arc::clone(&self.memory), hardware.dead_line);
+        let bus = bus.with(dram::BASE, dram::LENGTH, dram);
+        match &self.emmc {
+            Some((emmc, rules)) => emmc.attach(bus, rules),
+            None => Ok(bus),
+        }
+    }
+
+    /// What the firmware did that the devices do not stand, since the last reset.
+    pub(super) fn broken_rules(&self) -> Vec<String> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner).broken_rules().to_vec()
+    }
+}
+
+/// Which boot partition the ROM starts, counted from 0. Source: JESD84-B51, 7.4.69, bits 5:3.
+fn active_boot_partition(partition_config: u8) -> Option<usize> {
+    match partition_config >> 3 & 7 {
+        1 => Some(0),
+        2 => Some(1),
+        _ => None,
+    }
+}
+
+fn open(path: Option<&Path>) -> Result<Image> {
+    let Some(path) = path else { return Ok(Image::default()) };
+    let file = File::open(path).with_context(|| path.display().to_string())?;
+    Ok(Image::new(file, false))
+}
+
+fn read(path: &Path) -> Result<Vec<u8>> {
+    fs::read(path).with_context(|| path.display().to_string())
+}
+
+/// A card with a flash.bin that is not written to it.
+struct Covered {
+    flash: Vec<u8>,
+    image: Image,
+}
+
+impl Storage for Covered {
+    fn read(&self, block: u64, bytes: &mut [u8; 512]) {
+        self.image.read(block, bytes);
+        let from =
+            block.checked_sub(CARD_OFFSET / BLOCK).and_then(|n| usize::try_from(n * BLOCK).ok());
+        let rest = from.and_then(|from| self.flash.get(from..)).unwrap_or_default();
+        let count = rest.len().min(bytes.len());
+        bytes[..count].copy_from_slice(&rest[..count]);
+    }
+
+    fn write(&mut self, block: u64, bytes: &[u8; 512]) -> io::Result<()> {
+        self.image.write(block, bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flash_bin_covers_the_card_from_32_kib_on() {
+        let card = Covered { flash: vec![7; 600], image: Image::default() };
+        let block = |number| {
+            let mut bytes = [1; 512];
+            card.read(number, &mut bytes);
+            bytes
+        };
+        assert_eq!((block(63), block(64)), ([0; 512], [7; 512]));
+        assert_eq!((block(65)[..88].to_vec(), block(65)[88]), (vec![7; 88], 0));
+    }
+
+    #[test]
+    fn partition_config_names_the_partition_that_is_booted() {
+        assert_eq!(
+            [0b1000, 0b01_0000, 0b11_1000, 0].map(active_boot_partition),
+            [Some(0), Some(1), None, None]
+        );
+    }
+}
