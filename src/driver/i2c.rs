@@ -143,16 +143,15 @@ impl<'a, B: ByteBus, C: Clock> I2c<'a, B, C> {
     fn attempt(&self, address: u8, operations: &mut [Operation<'_>]) -> Result<(), Error> {
         self.start()?;
         let runs = operations.chunk_by(of_a_kind).count();
+        let mut addressed = false;
         for (index, run) in operations.chunk_by_mut(of_a_kind).enumerate() {
-            // Nothing is left to read: the device would be asked for a byte nevertheless.
-            if let [Operation::Read(_), ..] = run
-                && bytes(run) == 0
-            {
+            if asks_nothing(run) {
                 continue;
             }
-            if index > 0 {
+            if addressed {
                 self.change(0, I2CR_RSTA);
             }
+            addressed = true;
             self.transfer(address, run, index + 1 == runs)?;
         }
         if self.read(I2CR) & I2CR_MSTA != 0 {
@@ -318,17 +317,19 @@ impl<B: ByteBus, C: Clock> i2c::I2c<SevenBitAddress> for I2c<'_, B, C> {
         address: SevenBitAddress,
         operations: &mut [Operation<'_>],
     ) -> Result<(), Error> {
-        if operations.is_empty() {
+        if asks_nothing(operations) {
             return Ok(());
         }
         let mut outcome = Ok(());
         for _ in 0..TRIES {
             outcome = self.attempt(address, operations);
             let Err(error) = outcome else { break };
-            // A refused byte leaves the bus in our hands; if even this fails, the reset ends it.
-            let _ = self.stop();
-            self.reset();
-            if !matches!(error, Error::NoDevice | Error::Refused) {
+            if matches!(error, Error::NoDevice | Error::Refused) {
+                // The bus is still ours. If even this fails, the next try says so.
+                let _ = self.stop();
+                self.reset();
+            } else {
+                self.reset();
                 self.clear_bus();
             }
             delay(&self.clock, PAUSE);
@@ -340,6 +341,12 @@ impl<B: ByteBus, C: Clock> i2c::I2c<SevenBitAddress> for I2c<'_, B, C> {
 /// Whether no START comes between two operations.
 fn of_a_kind(one: &Operation<'_>, other: &Operation<'_>) -> bool {
     matches!(one, Operation::Read(_)) == matches!(other, Operation::Read(_))
+}
+
+/// Reads of nothing: a device that is asked sends a byte nevertheless.
+fn asks_nothing(operations: &[Operation<'_>]) -> bool {
+    let nothing = |operation: &Operation<'_>| matches!(operation, Operation::Read(buffer) if buffer.is_empty());
+    operations.iter().all(nothing)
 }
 
 fn bytes(run: &[Operation<'_>]) -> usize {

@@ -68,7 +68,7 @@ impl Coded for Unlocked {
 impl fmt::Display for Unlocked {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { name, control, read } = self;
-        write!(f, "{name} does not lock within {LOCK:?}: register {control:#x} stays {read:#010x}")
+        write!(f, "{name} does not lock: register {control:#x} stays {read:#010x}")
     }
 }
 

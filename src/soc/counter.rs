@@ -17,7 +17,8 @@ const CNTCR_ENTRY: u32 = 0b11 << 8;
 const CNTCR_ENTRY_0: u32 = 1 << 8;
 const CNTFID0: u32 = 0x306c_0020;
 
-/// Lets it run at its base frequency, which is the result, in hertz: what CNTFRQ_EL0 is to hold.
+/// Lets it run at its base frequency, which is the result, in hertz: what CNTFRQ_EL0 is to hold. 0 if
+/// the table of frequencies is empty.
 pub fn start(bus: &impl Bus) -> u32 {
     ccm::open(bus, GATE);
     let hertz = bus.read32(CNTFID0);

@@ -32,7 +32,7 @@ const WMCR: u32 = 8;
 /// stands still in low power and under a debugger, resets nothing now.
 const WCR_RUN: u16 = 0x3f;
 /// The unit of its time, in milliseconds; it is set to one less, in bits 15:8.
-const STEP_MS: u128 = 500;
+const STEP_MS: u64 = 500;
 
 /// All watchdogs of the SoC.
 const ALL: [Watchdog; 3] = [Watchdog(0x3028_0000), Watchdog(0x3029_0000), Watchdog(0x302a_0000)];
@@ -56,7 +56,9 @@ impl Watchdog {
     /// second, at most 128 s. It can't be stopped any more. One write, because parts of the register
     /// can be written only once.
     pub fn start(self, bus: &impl Bus, time: Duration) {
-        let steps = time.as_millis().div_ceil(STEP_MS).clamp(1, 256) - 1;
+        // In 64 bits: the first stage has no room for a division of 128.
+        let milliseconds = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        let steps = milliseconds.div_ceil(STEP_MS).clamp(1, 256) - 1;
         let steps = u16::try_from(steps).unwrap_or(u16::from(u8::MAX));
         bus.write16(self.0 + WCR, steps << 8 | WCR_RUN);
         self.serve(bus);

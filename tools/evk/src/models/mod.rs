@@ -5,4 +5,8 @@
 
 pub mod boot_rom;
 pub mod ddr;
+pub mod first_stage;
+pub mod i2c;
+pub mod ocotp;
+pub mod pca9450;
 pub mod usdhc;

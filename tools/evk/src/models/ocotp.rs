@@ -1,0 +1,200 @@
+//! The fuse controller with a part's fuses.
+//!
+//! Shadow registers answer at once. Nothing that boots a board blows fuses: a write with the key is
+//! noted as a broken rule, one without it is the error that the controller shows. Source: i.MX 8M
+//! Plus reference manual, "On-Chip OTP Controller (OCOTP_CTRL)".
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+};
+
+use crate::gdb::{self, Bus, Device, decode::Width};
+
+/// Where it is.
+pub const BASE: u64 = 0x3035_0000;
+/// How much room it has.
+pub const LENGTH: u64 = 0x1000;
+
+/// Control, and its set, clear and toggle registers.
+const CTRL: u32 = 0x00;
+const CTRL_ERROR: u32 = 1 << 10;
+const CTRL_BUSY: u32 = 1 << 9;
+const CTRL_KEY: u32 = 0x3e77 << 16;
+/// What is blown is written here.
+const DATA: u32 = 0x20;
+const SHADOWS: u32 = 0x400;
+
+const TESTER3: u32 = 0x440;
+const TESTER4: u32 = 0x450;
+const UNIQUE_ID: [u32; 2] = [0x420, 0x430];
+const SECONDARY_IMAGE: u32 = 0x490;
+const MAC: [u32; 3] = [0x640, 0x650, 0x660];
+
+/// The fuses of a part.
+#[derive(Debug)]
+pub struct Fuses {
+    /// By their offset.
+    shadows: BTreeMap<u32, u32>,
+    control: u32,
+    rules: Vec<String>,
+}
+
+impl Fuses {
+    /// A quad-core part with everything on it, with a serial number and without MAC addresses.
+    #[must_use]
+    pub fn new() -> Self {
+        let [low, high] = UNIQUE_ID;
+        let shadows = [(low, 0x1234_5678), (high, 0x9abc_def0)].into();
+        Self { shadows, control: 0, rules: Vec::new() }
+    }
+
+    /// With this word at this offset from the controller's base, from 0x400 on.
+    #[must_use]
+    pub fn with(mut self, offset: u32, word: u32) -> Self {
+        self.shadows.insert(offset, word);
+        self
+    }
+
+    /// What the part was tested as: speed, temperature grade, cores (tester3); blocks that are off
+    /// (tester4).
+    #[must_use]
+    pub fn tested(self, tester3: u32, tester4: u32) -> Self {
+        self.with(TESTER3, tester3).with(TESTER4, tester4)
+    }
+
+    /// A part with two cores.
+    #[must_use]
+    pub fn dual_core(self) -> Self {
+        self.with(TESTER3, 0x0008_0000)
+    }
+
+    /// With MAC addresses for both ports.
+    #[must_use]
+    pub fn addressed(self, first: [u8; 6], second: [u8; 6]) -> Self {
+        let [a, b, c, d, e, f] = first;
+        let [g, h, i, j, k, l] = second;
+        self.with(MAC[0], u32::from_be_bytes([c, d, e, f]))
+            .with(MAC[1], u32::from_be_bytes([k, l, a, b]))
+            .with(MAC[2], u32::from_be_bytes([g, h, i, j]))
+    }
+
+    /// With this code for where the boot ROM looks for the secondary image: 0 means 4 MiB behind the
+    /// primary one.
+    #[must_use]
+    pub fn secondary_image(self, code: u32) -> Self {
+        self.with(SECONDARY_IMAGE, (code & 0xf) << 19)
+    }
+
+    /// What a load of 32 bits sees.
+    pub fn read(&mut self, offset: u32) -> u32 {
+        match offset {
+            CTRL => self.control,
+            SHADOWS.. => self.shadows.get(&offset).copied().unwrap_or(0),
+            _ => 0,
+        }
+    }
+
+    /// What a store of 32 bits does.
+    pub fn write(&mut self, offset: u32, value: u32) {
+        match offset {
+            CTRL => self.control = value & !(CTRL_BUSY | CTRL_ERROR),
+            0x04 => self.control |= value & !(CTRL_BUSY | CTRL_ERROR),
+            0x08 => self.control &= !value,
+            0x0c => self.control ^= value & !(CTRL_BUSY | CTRL_ERROR),
+            DATA if self.control & 0xffff_0000 == CTRL_KEY => {
+                let fuse = self.control & 0x1ff;
+                self.broken(format!("OCOTP: word {value:#010x} blown into fuses {fuse:#x}"));
+                self.control &= 0xffff;
+            }
+            DATA => self.control |= CTRL_ERROR,
+            // Takes effect until the next reset, as blowing would.
+            SHADOWS.. => self.broken(format!("OCOTP: shadow {offset:#x} overridden")),
+            _ => {}
+        }
+    }
+
+    /// Rules that software broke, in order.
+    #[must_use]
+    pub fn broken_rules(&self) -> &[String] {
+        &self.rules
+    }
+
+    fn broken(&mut self, rule: String) {
+        if self.rules.len() < 100 {
+            self.rules.push(rule);
+        }
+    }
+}
+
+impl Default for Fuses {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Puts `fuses` on `bus`.
+#[must_use]
+pub fn attach(bus: Bus, fuses: &Arc<Mutex<Fuses>>) -> Bus {
+    bus.with(BASE, LENGTH, Window(Arc::clone(fuses)))
+}
+
+struct Window(Arc<Mutex<Fuses>>);
+
+impl Window {
+    fn with<T>(&self, access: impl FnOnce(&mut Fuses) -> T) -> T {
+        access(&mut self.0.lock().expect("no one panics with the model"))
+    }
+}
+
+impl Device for Window {
+    fn read(&mut self, offset: u64, width: Width, _: &mut dyn gdb::Machine) -> u64 {
+        let offset = u32::try_from(offset).unwrap_or(u32::MAX);
+        self.with(|fuses| {
+            if width != Width::Word {
+                fuses.broken(format!("OCOTP: {width:?} load from {offset:#x}"));
+            }
+            fuses.read(offset & !3).into()
+        })
+    }
+
+    fn write(&mut self, offset: u64, width: Width, value: u64, _: &mut dyn gdb::Machine) {
+        let offset = u32::try_from(offset).unwrap_or(u32::MAX);
+        self.with(|fuses| match (width, u32::try_from(value)) {
+            (Width::Word, Ok(value)) => fuses.write(offset, value),
+            _ => fuses.broken(format!("OCOTP: {width:?} store to {offset:#x}")),
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mac_addresses_lie_in_the_fuses_as_the_part_has_them() {
+        let mut fuses = Fuses::new().addressed([0, 4, 0x9f, 1, 2, 3], [0, 4, 0x9f, 0xa, 0xb, 0xc]);
+        assert_eq!(fuses.read(0x640), 0x9f01_0203);
+        assert_eq!(fuses.read(0x650), 0x0b0c_0004);
+        assert_eq!(fuses.read(0x660), 0x0004_9f0a);
+    }
+
+    #[test]
+    fn blowing_a_fuse_breaks_a_rule_and_without_the_key_is_an_error() {
+        let mut fuses = Fuses::new();
+        fuses.write(DATA, 1);
+        assert_eq!(fuses.read(CTRL), CTRL_ERROR);
+        assert_eq!(fuses.broken_rules(), [""; 0]);
+        fuses.write(0x08, CTRL_ERROR);
+        fuses.write(0x04, CTRL_KEY | 0x13);
+        fuses.write(DATA, 1);
+        assert_eq!(fuses.broken_rules(), ["OCOTP: word 0x00000001 blown into fuses 0x13"]);
+    }
+
+    #[test]
+    fn the_secondary_image_and_the_cores_are_where_a_first_stage_looks() {
+        let mut fuses = Fuses::new().dual_core().secondary_image(2);
+        assert_eq!(fuses.read(0x490), 2 << 19);
+        assert_eq!(fuses.read(0x440) & 0xc_0000, 0x8_0000);
+    }
+}
