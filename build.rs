@@ -23,7 +23,9 @@ fn main() {
     if bare_metal && env::var_os("CARGO_FEATURE_FIRMWARE").is_some() {
         let root = env::var("CARGO_MANIFEST_DIR").unwrap_or_default();
         println!("cargo:rustc-link-arg-bins=-L{root}/linker");
-        for (binary, script) in [("firn-loader", "loader.ld"), ("firn-faults", "loader.ld")] {
+        for (binary, script) in
+            [("firn-loader", "loader.ld"), ("firn-spl", "spl.ld"), ("firn-faults", "loader.ld")]
+        {
             println!("cargo:rustc-link-arg-bin={binary}=-T{root}/linker/{script}");
         }
     }

@@ -42,6 +42,8 @@ pub struct Board {
     /// Where the first stage leaves its record for the second one: DRAM that BL31 and OP-TEE leave
     /// alone.
     pub hand_off: Region,
+    /// DRAM that the first stage may use until it ends.
+    pub scratch: Region,
     /// Where the parts of its flash.bin go.
     pub image: Target,
 }

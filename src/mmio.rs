@@ -8,7 +8,7 @@
 #![allow(unsafe_code, reason = "the room of volatile access")]
 
 #[cfg(target_os = "none")]
-use crate::arch::memory::DRAM_START;
+use crate::{arch::memory::DRAM_START, ddr::check::Cells};
 
 /// A 32-bit physical address space of registers. All of the SoC's registers are below 4 GiB.
 ///
@@ -155,6 +155,53 @@ impl ByteBus for Hardware {
         unsafe {
             core::arch::asm!(
                 "strb {0:w}, [{1}]", in(reg) u32::from(value), in(reg) u64::from(address),
+                options(nostack, preserves_flags)
+            );
+        }
+    }
+}
+
+/// DRAM past all caches, before anything lives there.
+#[cfg(target_os = "none")]
+#[derive(Clone, Copy, Debug)]
+pub struct Uncached(());
+
+#[cfg(target_os = "none")]
+impl Uncached {
+    /// Access to all of DRAM.
+    ///
+    /// # Safety
+    /// Translation must be off, and no Rust object be in DRAM, whenever it is used.
+    pub const unsafe fn new() -> Self {
+        Self(())
+    }
+
+    fn check(address: u64) {
+        assert!(address >= DRAM_START && address.is_multiple_of(4), "{address:#x} is no DRAM");
+    }
+}
+
+#[cfg(target_os = "none")]
+impl Cells for Uncached {
+    fn read(&self, address: u64) -> u32 {
+        Self::check(address);
+        let value: u32;
+        // SAFETY: `check` and `new`'s contract: DRAM without Rust objects.
+        unsafe {
+            core::arch::asm!(
+                "ldr {0:w}, [{1}]", out(reg) value, in(reg) address,
+                options(nostack, preserves_flags)
+            );
+        }
+        value
+    }
+
+    fn write(&self, address: u64, value: u32) {
+        Self::check(address);
+        // SAFETY: as for `read`.
+        unsafe {
+            core::arch::asm!(
+                "str {0:w}, [{1}]", in(reg) value, in(reg) address,
                 options(nostack, preserves_flags)
             );
         }

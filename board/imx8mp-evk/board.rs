@@ -45,6 +45,7 @@ pub static BOARD: Board = Board {
     cards: &[SD_CARD, EMMC],
     // Below the second stage.
     hand_off: Region::new(0x401f_e000, 0x2000),
+    scratch: Region::new(0x401c_0000, 0x2_0000),
     image: IMAGE,
 };
 

@@ -3,7 +3,10 @@
 //!
 //! Source: Arm Architecture Reference Manual for A-profile (DDI 0487), "A64 cache maintenance".
 
-use core::arch::asm;
+use core::arch::{asm, global_asm};
+
+// `flush_data_caches`, for what turns caches off.
+global_asm!(include_str!("cache.S"));
 
 /// Bytes in the smallest line of any data cache.
 pub fn line_size() -> usize {

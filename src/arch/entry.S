@@ -2,7 +2,9 @@
 // and caches off, zeroed variables, a stack and exception vectors. Registers until then:
 //   x19 exception level entered at    x20-x23 x0-x3 as passed    x24 where the image was loaded
 
-.section .head, "ax"
+.section .head.loader, "ax"
+.globl loader_entry
+loader_entry:
     b       enter
     .long   0
     .quad   {text_offset}
@@ -12,7 +14,7 @@
     .long   {image_magic}
     .long   0
 
-.section .entry, "ax"
+.section .entry.loader, "ax"
 enter:
     msr     daifset, #0xf
     mrs     x9, mpidr_el1
@@ -228,45 +230,4 @@ invalidate:
     cmp     x0, x1
     b.lo    1b
     dsb     sy
-    ret
-
-// Cleans and invalidates every level of data cache, by set and way: right only while this core alone
-// runs and its caches are off. Clobbers x7-x17; touches no memory.
-.globl flush_data_caches
-flush_data_caches:
-    dmb     sy
-    mrs     x9, clidr_el1
-    ubfx    x10, x9, #24, #3            // levels to the point of coherency
-    mov     x11, xzr                    // level
-1:  cmp     x11, x10
-    b.hs    5f
-    add     x12, x11, x11, lsl #1
-    lsr     x12, x9, x12
-    and     x12, x12, #7
-    cmp     x12, #2
-    b.lo    4f                          // no data cache at this level
-    lsl     x13, x11, #1
-    msr     csselr_el1, x13
-    isb
-    mrs     x12, ccsidr_el1
-    and     x14, x12, #7
-    add     x14, x14, #4                // shift of the set
-    ubfx    x15, x12, #3, #10           // last way
-    clz     w16, w15                    // shift of the way
-    ubfx    x17, x12, #13, #15          // last set
-2:  mov     x8, x17
-3:  lsl     x7, x15, x16
-    orr     x7, x7, x13
-    lsl     x12, x8, x14
-    orr     x7, x7, x12
-    dc      cisw, x7
-    subs    x8, x8, #1
-    b.hs    3b
-    subs    x15, x15, #1
-    b.hs    2b
-4:  add     x11, x11, #1
-    b       1b
-5:  msr     csselr_el1, xzr
-    dsb     sy
-    isb
     ret

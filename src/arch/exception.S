@@ -63,6 +63,7 @@ save:
     mrs     x4, CurrentEL
     cmp     x4, #2 << 2
     b.eq    1f
+    b.hi    3f
     mrs     x5, elr_el1
     mrs     x6, spsr_el1
     mrs     x7, esr_el1
@@ -72,6 +73,11 @@ save:
     mrs     x6, spsr_el2
     mrs     x7, esr_el2
     mrs     x8, far_el2
+    b       2f
+3:  mrs     x5, elr_el3
+    mrs     x6, spsr_el3
+    mrs     x7, esr_el3
+    mrs     x8, far_el3
 2:  stp     x3, x5, [x2, #0xf8]         // sp, elr
     stp     x6, x7, [x2, #0x108]        // spsr, esr
     stp     x8, x0, [x2, #0x118]        // far, vector
@@ -81,11 +87,17 @@ save:
     mov     x29, xzr
     bl      {handle}
 
-    // It returns only where this core knows how to go on: after one of the tries below, at EL2.
+    // It returns only where this core knows how to go on: after one of the tries below, which are
+    // for EL2 and EL3.
     mov     x2, sp
     ldr     x0, [x2, #0x100]
+    mrs     x1, CurrentEL
+    cmp     x1, #3 << 2
+    b.eq    4f
     msr     elr_el2, x0
-    mrs     x1, tpidr_el0
+    b       5f
+4:  msr     elr_el3, x0
+5:  mrs     x1, tpidr_el0
     sub     x1, x1, #1
     msr     tpidr_el0, x1
     ldp     x3, x4, [x2, #0x18]

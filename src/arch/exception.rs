@@ -1,4 +1,4 @@
-//! What happens when the processor cannot go on: it is printed, then the boot stops.
+//! What happens when the processor cannot go on: it is printed, then the stage ends.
 //!
 //! The report runs on a stack of its own and writes to the UART past everybody's buffers. An
 //! exception during the report is reported shortly; one during that stops silently.
@@ -55,10 +55,10 @@ impl Frame {
         }
     }
 
-    /// Writes what a person needs to report the fault.
-    pub fn write_report(&self, out: &mut impl Write, layout: &Layout) -> fmt::Result {
+    /// Writes what a person needs to report the fault of `stage`.
+    pub fn write_report(&self, out: &mut impl Write, stage: &str, layout: &Layout) -> fmt::Result {
         let syndrome = Syndrome(self.esr);
-        write!(out, "\nfirn: [{}] the loader failed: ", Code::ProcessorException)?;
+        write!(out, "\nfirn: [{}] {stage} failed: ", Code::ProcessorException)?;
         match self.kind() {
             Kind::Synchronous => write!(out, "{syndrome}")?,
             Kind::Interrupt | Kind::FastInterrupt => out.write_str("unexpected interrupt")?,
@@ -96,6 +96,7 @@ pub(super) use hardware::{take_pending_error, try_read32};
 #[cfg(target_os = "none")]
 mod hardware {
     use super::*;
+    use crate::arch::end;
     use crate::mmio::Hardware;
 
     core::arch::global_asm!(
@@ -160,9 +161,8 @@ mod hardware {
         let bus = unsafe { Hardware::new() };
         let mut out = crate::console::emergency(bus);
         // Nothing else can be told to nobody else.
-        let _ = frame.write_report(&mut out, &crate::arch::layout::linked());
-        let _ = out.write_str("firn: stopped; reset the board\n");
-        crate::arch::stop()
+        let _ = frame.write_report(&mut out, end::stage(), &crate::arch::layout::linked());
+        end::end(&mut out)
     }
 }
 
@@ -189,7 +189,7 @@ mod tests {
 
     fn report(frame: &Frame) -> String {
         let mut out = String::new();
-        frame.write_report(&mut out, &example()).unwrap();
+        frame.write_report(&mut out, "the loader", &example()).unwrap();
         out
     }
 
@@ -202,7 +202,7 @@ mod tests {
             [
                 "firn: [E701] the loader failed: write failed: nothing is mapped there",
                 "  address 0x40283ff8: stack overflow: the gap below the stack",
-                "  at      0x40201234: the loader's code",
+                "  at      0x40201234: its own code",
                 "  ESR 0x96000047 FAR 0x0000000040283ff8 SPSR 0x000003c9",
             ]
         );

@@ -48,3 +48,25 @@ unsafe impl GlobalAlloc for Heap {
         }
     }
 }
+
+/// No allocator, for a stage without a heap: where something could ask it for memory, the stage does
+/// not link.
+pub struct NoHeap;
+
+unsafe extern "C" {
+    /// Defined by nobody. The linker complains only if a function that calls it is left.
+    fn this_stage_has_no_heap() -> !;
+}
+
+// SAFETY: nothing that calls it links.
+unsafe impl GlobalAlloc for NoHeap {
+    unsafe fn alloc(&self, _: Layout) -> *mut u8 {
+        // SAFETY: never linked.
+        unsafe { this_stage_has_no_heap() }
+    }
+
+    unsafe fn dealloc(&self, _: *mut u8, _: Layout) {
+        // SAFETY: as above.
+        unsafe { this_stage_has_no_heap() }
+    }
+}

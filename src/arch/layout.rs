@@ -84,12 +84,12 @@ impl fmt::Display for Place {
         f.write_str(match self {
             Self::Null => "a null pointer",
             Self::BelowStack => "stack overflow: the gap below the stack",
-            Self::Code => "the loader's code",
-            Self::Constants => "the loader's constants",
-            Self::Data => "the loader's variables",
+            Self::Code => "its own code",
+            Self::Constants => "its own constants",
+            Self::Data => "its own variables",
             Self::Stack => "the stack",
             Self::Heap => "the heap",
-            Self::Elsewhere => "outside of the loader",
+            Self::Elsewhere => "not its own",
         })
     }
 }

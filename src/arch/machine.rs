@@ -5,6 +5,7 @@ use core::ops::Range;
 use core::{ptr, slice};
 
 use aarch64_cpu::registers::{DAIF, Writeable};
+use aarch64_paging::paging::El2;
 
 use super::entry::{self, EntryState};
 use super::exception;
@@ -42,7 +43,7 @@ pub struct Machine {
     pub console: Console,
     /// Reset and power-off.
     pub power: Power,
-    tables: Tables<'static>,
+    tables: Tables<'static, El2>,
     dram_claimed: bool,
 }
 
@@ -183,9 +184,9 @@ fn copy(tree: &Range<u64>) -> Box<[u8]> {
 }
 
 /// The first tables: the image, the registers, the device tree.
-fn map(device_tree: Option<Range<u64>>) -> Tables<'static> {
+fn map(device_tree: Option<Range<u64>>) -> Tables<'static, El2> {
     let Some(pool) = POOL.take() else { unreachable!("entered twice") };
-    let mut tables = Tables::new(pool);
+    let mut tables = Tables::new(pool, El2);
     let mut add = |range: Range<u64>, rights| {
         tables.map(range, rights).unwrap_or_else(|error| panic!("first tables: {error}"));
     };

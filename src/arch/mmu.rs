@@ -15,7 +15,9 @@ use core::ops::Range;
 use core::ptr::NonNull;
 
 use aarch64_paging::descriptor::{El23Attributes, PhysicalAddress};
-use aarch64_paging::paging::{Constraints, El2, MemoryRegion, PageTable, RootTable, Translation};
+use aarch64_paging::paging::{
+    Constraints, MemoryRegion, PageTable, RootTable, Translation, TranslationRegime,
+};
 
 use super::layout::{Layout, PAGE};
 use super::ranges::Ranges;
@@ -33,11 +35,11 @@ const END: u64 = 1 << 39;
 /// level-3 table.
 const TABLES_PER_RANGE: usize = 4;
 
-/// MAIR_EL2: attribute 0 is device memory without gathering and reordering but with early write
+/// MAIR: attribute 0 is device memory without gathering and reordering but with early write
 /// acknowledgement (nGnRE); attribute 1 is normal memory, write-back, read and write allocating.
 pub const MEMORY_ATTRIBUTES: u64 = 0xff_04;
 
-/// TCR_EL2 without the physical address size: reserved ones (31, 23), 4 KiB pages, tables read
+/// TCR of EL2 and EL3 without the physical address size: reserved ones (31, 23), 4 KiB pages, tables read
 /// through inner-shareable, write-back caches (13:12, 11:10, 9:8), and the size of an address.
 pub const TRANSLATION_CONTROL: u64 =
     1 << 31 | 1 << 23 | 3 << 12 | 1 << 10 | 1 << 8 | (64 - END.ilog2()) as u64;
@@ -139,17 +141,22 @@ impl Translation<El23Attributes> for Pool<'_> {
     }
 }
 
-/// The tables, and what they map.
-pub struct Tables<'p> {
-    root: RootTable<El2, Pool<'p>>,
+/// An exception level whose tables look like this: EL2 or EL3.
+pub trait Regime: TranslationRegime<Attributes = El23Attributes, VaRange = ()> {}
+
+impl<R: TranslationRegime<Attributes = El23Attributes, VaRange = ()>> Regime for R {}
+
+/// The tables of an exception level, and what they map.
+pub struct Tables<'p, R: Regime> {
+    root: RootTable<R, Pool<'p>>,
     mapped: Ranges<32>,
 }
 
-impl<'p> Tables<'p> {
+impl<'p, R: Regime> Tables<'p, R> {
     /// Nothing mapped. `pool` must not be empty, must be zero, and mapped at its own address as
     /// long as the tables are in use.
-    pub fn new(pool: &'p mut [Table]) -> Self {
-        Self { root: RootTable::new(Pool(pool), ROOT_LEVEL, El2), mapped: Ranges::new() }
+    pub fn new(pool: &'p mut [Table], regime: R) -> Self {
+        Self { root: RootTable::new(Pool(pool), ROOT_LEVEL, regime), mapped: Ranges::new() }
     }
 
     /// Maps `range` to itself.
@@ -189,19 +196,19 @@ impl<'p> Tables<'p> {
         &self.mapped
     }
 
-    /// The root's address, for TTBR0_EL2.
+    /// The root's address, for TTBR0.
     pub fn root(&self) -> u64 {
         self.root.to_physical().0 as u64
     }
 }
 
-/// Turns translation and caches on.
+/// Turns translation and caches on, at EL2.
 ///
 /// # Safety
 /// `tables` must map the running code, its stack and all data in use, at their own addresses with
 /// sufficient rights, and stay in place for good. The cache must hold no stale line of them.
 #[cfg(target_os = "none")]
-pub unsafe fn enable(tables: &Tables<'static>) {
+pub unsafe fn enable(tables: &Tables<'static, aarch64_paging::paging::El2>) {
     use aarch64_cpu::asm::barrier;
     use aarch64_cpu::registers::{
         ID_AA64MMFR0_EL1, MAIR_EL2, Readable, SCTLR_EL2, TCR_EL2, TTBR0_EL2, Writeable,
@@ -231,6 +238,7 @@ mod tests {
     use std::vec::Vec;
 
     use aarch64_paging::descriptor::Descriptor;
+    use aarch64_paging::paging::El2;
 
     use super::*;
     use crate::arch::layout::tests::example;
@@ -240,7 +248,7 @@ mod tests {
     }
 
     /// The attributes of the page or block at `address`.
-    fn attributes(tables: &Tables<'_>, address: u64) -> Option<El23Attributes> {
+    fn attributes(tables: &Tables<'_, El2>, address: u64) -> Option<El23Attributes> {
         let start = usize::try_from(address).unwrap();
         let mut found = None;
         tables
@@ -256,8 +264,8 @@ mod tests {
         found
     }
 
-    fn loaded(pool: &mut [Table]) -> Tables<'_> {
-        let mut tables = Tables::new(pool);
+    fn loaded(pool: &mut [Table]) -> Tables<'_, El2> {
+        let mut tables = Tables::new(pool, El2);
         for (range, rights) in image_regions(&example()) {
             tables.map(range, rights).unwrap();
         }
@@ -311,7 +319,7 @@ mod tests {
     #[test]
     fn devices_are_neither_cached_nor_executable() {
         let mut pool = pool(TABLES);
-        let mut tables = Tables::new(&mut pool);
+        let mut tables = Tables::new(&mut pool, El2);
         tables.map(0x3000_0000..0x3100_0000, Rights::Device).unwrap();
         let device = attributes(&tables, 0x3089_0000).unwrap();
         assert!(device.contains(El23Attributes::XN));
@@ -330,7 +338,7 @@ mod tests {
     #[test]
     fn what_cannot_be_mapped_is_refused() {
         let mut pool = pool(TABLES);
-        let mut tables = Tables::new(&mut pool);
+        let mut tables = Tables::new(&mut pool, El2);
         assert_eq!(tables.map(0x1001..0x2000, Rights::Data), Err(Error::Unaligned));
         assert_eq!(tables.map(0x1000..1 << 40, Rights::Data), Err(Error::OutOfRange));
         assert_eq!(tables.map(0..!0xfff, Rights::Data), Err(Error::OutOfRange));
@@ -339,7 +347,7 @@ mod tests {
     #[test]
     fn a_hostile_number_of_banks_is_refused_before_the_tables_run_out() {
         let mut pool = pool(TABLES);
-        let mut tables = Tables::new(&mut pool);
+        let mut tables = Tables::new(&mut pool, El2);
         let results: Vec<_> = (0..40u64)
             .map(|n| {
                 // Worst case: each range needs all the tables it can.

@@ -1,7 +1,8 @@
 //! The processor: entry, exceptions, address translation, caches, time, power.
 //!
-//! The only home of assembly. What the rest of the firmware may rely on once
-//! [`entry_point!`](crate::entry_point)'s function runs:
+//! The only home of assembly. What the second stage may rely on once
+//! [`entry_point!`](crate::entry_point)'s function runs (the first stage has its own rules, in
+//! `first_stage`):
 //!
 //! * It runs at EL2 on the boot core alone; no other core ever enters, and interrupts stay masked.
 //!   This is why `SingleCore` may be shared without a lock.
@@ -28,6 +29,10 @@ pub mod timer;
 
 #[cfg(target_os = "none")]
 pub mod cache;
+#[cfg(target_os = "none")]
+mod end;
+#[cfg(target_os = "none")]
+pub mod first_stage;
 #[cfg(target_os = "none")]
 mod handover;
 #[cfg(target_os = "none")]

@@ -1,4 +1,4 @@
-//! The end of an impossible state: it is printed, then the boot stops.
+//! The end of an impossible state: it is printed, then the stage ends.
 
 use core::fmt::Write;
 use core::panic::PanicInfo;
@@ -6,7 +6,7 @@ use core::panic::PanicInfo;
 use crate::error::Code;
 use crate::mmio::Hardware;
 
-/// Prints where and why, and stops.
+/// Prints where and why, and ends the stage.
 pub fn panic(info: &PanicInfo<'_>) -> ! {
     // SAFETY: translation is off or as mmu.rs sets it up; only the UART is touched.
     let bus = unsafe { Hardware::new() };
@@ -16,6 +16,6 @@ pub fn panic(info: &PanicInfo<'_>) -> ! {
     if let Some(place) = info.location() {
         let _ = write!(out, ", at {}:{}", place.file(), place.line());
     }
-    let _ = write!(out, "\n  {}\nfirn: stopped; reset the board\n", info.message());
-    super::stop()
+    let _ = writeln!(out, "\n  {}", info.message());
+    super::end::end(&mut out)
 }

@@ -1,10 +1,12 @@
 //! From a linked ELF file to the flat binary that the stage before loads: what objcopy does, with
 //! the checks that matter here.
 
+use std::collections::BTreeMap;
+
 use anyhow::{Context as _, Result, ensure};
 use object::LittleEndian;
-use object::elf::{EM_AARCH64, FileHeader64, PT_LOAD, ProgramHeader64};
-use object::read::elf::{FileHeader as _, ProgramHeader as _};
+use object::elf::{EM_AARCH64, FileHeader64, PT_LOAD, ProgramHeader64, SHT_SYMTAB};
+use object::read::elf::{FileHeader as _, ProgramHeader as _, Sym as _};
 
 /// A stray segment must not make a file of gigabytes.
 const LARGEST: u64 = 64 << 20;
@@ -38,6 +40,22 @@ pub fn flatten(elf: &[u8]) -> Result<Vec<u8>> {
         image.extend_from_slice(bytes);
     }
     Ok(image)
+}
+
+/// The addresses of all symbols that have a name.
+///
+/// # Errors
+/// Not an ELF file, or a broken one.
+pub fn symbols(elf: &[u8]) -> Result<BTreeMap<String, u64>> {
+    let header = Header::parse(elf).context("not a 64-bit ELF file")?;
+    let endian = header.endian().context("not a little-endian ELF file")?;
+    let sections = header.sections(endian, elf).context("broken section headers")?;
+    let symbols = sections.symbols(endian, elf, SHT_SYMTAB).context("broken symbols")?;
+    let named = symbols.iter().filter_map(|symbol| {
+        let name = symbol.name(endian, symbols.strings()).ok()?;
+        Some((String::from_utf8_lossy(name).into_owned(), symbol.st_value(endian)))
+    });
+    Ok(named.filter(|(name, _)| !name.is_empty()).collect())
 }
 
 struct Segment<'a> {

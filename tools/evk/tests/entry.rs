@@ -101,8 +101,8 @@ fn at_el1_it_says_what_to_do_and_stops() {
 #[ignore = "emulated boot; cargo xtask test runs it"]
 fn code_and_constants_cannot_be_written_nor_data_executed() {
     for (key, what, place) in [
-        ("c", "write failed: not permitted there", "address 0x40200000: the loader's code"),
-        ("k", "write failed: not permitted there", "the loader's constants"),
+        ("c", "write failed: not permitted there", "address 0x40200000: its own code"),
+        ("k", "write failed: not permitted there", "its own constants"),
         ("x", "instruction fetch failed: not permitted there", "the heap"),
     ] {
         let text = fault(key);
@@ -114,7 +114,7 @@ fn code_and_constants_cannot_be_written_nor_data_executed() {
 #[test]
 #[ignore = "emulated boot; cargo xtask test runs it"]
 fn the_null_page_and_memory_not_claimed_are_not_mapped() {
-    for (key, place) in [("n", "address 0x0: a null pointer"), ("u", "outside of the loader")] {
+    for (key, place) in [("n", "address 0x0: a null pointer"), ("u", "not its own")] {
         let text = fault(key);
         assert!(text.contains("read failed: nothing is mapped there"), "{text}");
         assert!(text.contains(place), "{text}");

@@ -1,17 +1,18 @@
 //! `cargo xtask build`: the firmware's binaries, flattened and measured against their budgets.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use evk::assets;
-use evk::elf::flatten;
+use evk::elf::{flatten, symbols};
 
 use crate::process;
 use crate::setup::{self, Compiler, Need, TRIPLE};
 
-/// Build the firmware: target/firn/imx8mp-evk/firn.bin and firn.elf.
+/// Build the firmware: target/firn/imx8mp-evk/{firn-spl,firn}.{bin,elf}.
 ///
 /// Example: `cargo xtask build`
 #[derive(clap::Args)]
@@ -25,10 +26,14 @@ struct Stage {
     name: &'static str,
     /// Its linker script, whose memory region IMAGE is as long as the binary may be.
     script: &'static str,
+    /// Whether its memory is so tight that a developer wants to see where it goes.
+    tight: bool,
 }
 
-const STAGES: [Stage; 1] =
-    [Stage { binary: "firn-loader", name: "firn", script: "linker/loader.ld" }];
+const STAGES: [Stage; 2] = [
+    Stage { binary: "firn-spl", name: "firn-spl", script: "linker/spl.ld", tight: true },
+    Stage { binary: "firn-loader", name: "firn", script: "linker/loader.ld", tight: false },
+];
 
 const BUILD_DEADLINE: Duration = Duration::from_secs(1800);
 
@@ -55,6 +60,10 @@ pub(crate) fn firmware() -> Result<()> {
         let budget = budget(&crate::root().join(stage.script))?;
         let file = directory.join(stage.name).with_extension("bin");
         println!("{}", size_line(&file, image.len(), budget));
+        if stage.tight {
+            let elf = symbols(&elf).context("no symbols in the ELF file")?;
+            memory_map(&elf)?.iter().for_each(|line| println!("    {line}"));
+        }
         ensure!(image.len() <= budget, "{}.bin is larger than {}", stage.name, stage.script);
         write_if_changed(&file, &image)?;
         write_if_changed(&file.with_extension("elf"), &elf)?;
@@ -136,6 +145,32 @@ fn size_line(file: &Path, size: usize, budget: usize) -> String {
     format!("{shown}: {size} bytes, {share} % of its budget of {} KiB", budget >> 10)
 }
 
+/// What lies where in the first stage's memory: names and the symbols that bound it.
+const MEMORY_MAP: [(&str, &str, &str); 6] = [
+    ("code", "__image_start", "__text_end"),
+    ("constants", "__text_end", "__rodata_end"),
+    ("variables in the file", "__rodata_end", "__file_end"),
+    ("room for training firmware", "__behind_start", "__behind_end"),
+    ("other variables, translation tables", "__bss_start", "__bss_end"),
+    ("stack", "__stack_start", "__stack_end"),
+];
+
+/// One line for each part of a stage's memory, and how much is left in front of BL31.
+fn memory_map(symbols: &BTreeMap<String, u64>) -> Result<Vec<String>> {
+    let at = |name: &str| {
+        symbols.get(name).copied().with_context(|| format!("the ELF file has no symbol {name}"))
+    };
+    let line = |start: u64, size: u64, name: &str| format!("{start:#x} {size:>7} bytes {name}");
+    let mut lines = Vec::new();
+    for (name, start, end) in MEMORY_MAP {
+        let (start, end) = (at(start)?, at(end)?);
+        lines.push(line(start, end.saturating_sub(start), name));
+    }
+    let (start, end) = (at("__heap_end")?, at("__ram_end")?);
+    lines.push(line(start, end.saturating_sub(start), "left in front of BL31"));
+    Ok(lines)
+}
+
 /// Leaves the time of an unchanged file alone, so that what is made of it stays fresh.
 fn write_if_changed(file: &Path, bytes: &[u8]) -> Result<()> {
     if fs::read(file).is_ok_and(|old| old == bytes) {
@@ -176,6 +211,21 @@ mod tests {
     fn sizes_are_told_as_a_share_of_the_budget() {
         let line = size_line(Path::new("firn.bin"), 204_800, 400 << 10);
         assert_eq!(line, "firn.bin: 204800 bytes, 50 % of its budget of 400 KiB");
+    }
+
+    #[test]
+    fn the_memory_map_tells_what_is_left() {
+        let names = MEMORY_MAP.iter().flat_map(|(_, start, end)| [*start, *end]);
+        let names = names.chain(["__heap_end"]);
+        let mut symbols: BTreeMap<String, u64> = names.map(|name| (name.into(), 0)).collect();
+        symbols.insert("__stack_start".into(), 0x95_e000);
+        symbols.insert("__stack_end".into(), 0x96_6000);
+        assert!(memory_map(&symbols).is_err(), "where does the memory end?");
+        symbols.insert("__heap_end".into(), 0x96_f000);
+        symbols.insert("__ram_end".into(), 0x97_0000);
+        let lines = memory_map(&symbols).unwrap();
+        assert!(lines.contains(&"0x95e000   32768 bytes stack".to_owned()), "{lines:?}");
+        assert_eq!(lines.last().unwrap(), "0x96f000    4096 bytes left in front of BL31");
     }
 
     #[test]

@@ -1,0 +1,57 @@
+//! The end of a stage that cannot go on: what is said last, and what starts the board anew.
+
+use core::cell::Cell;
+use core::fmt::Write;
+use core::time::Duration;
+
+use super::single_core::SingleCore;
+use crate::board::FIRST_STAGE;
+use crate::first_stage;
+use crate::mmio::Hardware;
+use crate::soc::wdog::Watchdog;
+
+/// How a stage ends.
+#[derive(Clone, Copy)]
+pub(super) struct Ending {
+    /// What a user calls the stage.
+    pub(super) name: &'static str,
+    /// What starts the board anew, if anything does.
+    pub(super) restart: Option<Restart>,
+}
+
+/// A watchdog that starts the board anew.
+#[derive(Clone, Copy)]
+pub(super) struct Restart {
+    /// The way to its registers.
+    pub(super) bus: Hardware,
+    /// The watchdog.
+    pub(super) watchdog: Watchdog,
+    /// How long a person has to read what went wrong.
+    pub(super) after: Duration,
+}
+
+static ENDING: SingleCore<Cell<Ending>> =
+    SingleCore::new(Cell::new(Ending { name: "the loader", restart: None }));
+
+/// Decides how this stage ends; until then it stops for good.
+pub(super) fn decide(ending: Ending) {
+    ENDING.set(ending);
+}
+
+/// What a user calls the running stage.
+pub(super) fn stage() -> &'static str {
+    ENDING.get().name
+}
+
+/// Says what comes, and ends the stage.
+pub(super) fn end(out: &mut impl Write) -> ! {
+    if let Some(restart) = ENDING.get().restart {
+        let seconds = restart.after.as_secs();
+        // Nothing else can be told to nobody else.
+        let _ = writeln!(out, "firn: stopped; the board starts anew in {seconds} s");
+        first_stage::reset_after(&restart.bus, &FIRST_STAGE, restart.watchdog, restart.after);
+    } else {
+        let _ = out.write_str("firn: stopped; reset the board\n");
+    }
+    super::stop()
+}

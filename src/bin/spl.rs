@@ -1,0 +1,94 @@
+//! First stage (firn-spl): a list of steps.
+
+#![cfg_attr(target_os = "none", no_std, no_main)]
+#![forbid(unsafe_code)]
+
+#[cfg(target_os = "none")]
+mod spl {
+    use core::convert::Infallible;
+
+    use firn::{
+        arch::{
+            self,
+            first_stage::{self as machine, FirstStage},
+            heap::NoHeap,
+        },
+        board::{BOARD, FIRST_STAGE, MEMORY},
+        console::{self, Console},
+        first_stage,
+        soc::{boot_rom, reset, wdog::Watchdog},
+        spl::{Error, dram, load, report::Report, training_firmware},
+        time::Clock as _,
+    };
+
+    const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+    #[global_allocator]
+    static HEAP: NoHeap = NoHeap;
+
+    #[panic_handler]
+    fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
+        arch::panic(info)
+    }
+
+    firn::first_stage!(main);
+
+    fn main(machine: FirstStage) -> ! {
+        let mut report = Report::new(console::start(machine.bus));
+        let Err(error) = boot(machine, &mut report);
+        report.fail(&error);
+        machine::give_up(Console)
+    }
+
+    fn boot(machine: FirstStage, report: &mut Report<Console>) -> Result<Infallible, Error> {
+        let FirstStage { bus, clock, rom, cells, memory, behind, saved_timing, .. } = machine;
+        report.say(format_args!("Firn {VERSION}, first stage, on {}", BOARD.name));
+        if !machine.has_time {
+            return Err(Error::NoTime);
+        }
+        report.record.times.entered = clock.now();
+
+        let clocks = first_stage::before_console(&bus, &clock, &FIRST_STAGE);
+        clocks.unwrap_or_else(|error| report.note(&error));
+        let supplies = first_stage::before_dram(&bus, &clock, &FIRST_STAGE);
+        let cause = reset::take_cause(&bus, Watchdog(BOARD.watchdog), supplies.ok());
+        report.say(format_args!("reset: {cause}"));
+        report.record.reset = Some(cause);
+        if let Err(error) = &supplies {
+            report.note(error);
+        }
+
+        let place = machine::place_in_image(behind);
+        let find = || training_firmware::find(behind, place, BOARD.image.board);
+        let firmware = memory.with_caches(find)?;
+        let hardware = (&bus, &clock, &cells);
+        let ready = dram::bring_up(hardware, MEMORY.timing, firmware, saved_timing, |error| {
+            report.note(error);
+            report.say(format_args!("trying again"));
+        })?;
+        report.say(format_args!("{ready}"));
+        ready.tell(&mut report.record, clock.now());
+
+        // At the voltages that a silent PMIC starts with, they are too fast.
+        if supplies.is_ok() {
+            let clocks = first_stage::after_dram(&bus, &clock, &FIRST_STAGE);
+            clocks.unwrap_or_else(|error| report.note(&error));
+        }
+
+        let mut memory = memory.with_dram(ready.dram, cells);
+        let scratch = memory.take(BOARD.scratch).and_then(|bytes| bytes.try_into().ok());
+        let scratch = scratch.ok_or(Error::NoMemory)?;
+        let medium = boot_rom::find(&bus, &rom)?;
+        report.say(format_args!("loading from {medium}"));
+        let loaded = load::load(&rom, &medium, &BOARD.image, &mut memory, scratch, &mut |error| {
+            report.note(error);
+        })?;
+
+        report.say(format_args!("starting BL31 at {:#x}", loaded.entry));
+        Console.flush();
+        memory.enter(loaded.entry)
+    }
+}
+
+#[cfg(not(target_os = "none"))]
+fn main() {}
