@@ -215,6 +215,9 @@ impl Controller {
         }
         let enabled = was & IEN != 0;
         self.require(enabled || value & MSTA == 0, || "I2C: START while it is off".into());
+        if was & MSTA != 0 && (value & MSTA == 0 || value & RSTA != 0) {
+            self.check_end_of_read();
+        }
         match (was & MSTA != 0, value & MSTA != 0) {
             (false, true) if self.is_data_down() => self.lose(),
             (false, true) => self.begin(Event::Start, 1, now),
@@ -222,6 +225,13 @@ impl Controller {
             (true, false) => self.begin(Event::Stop, 1, now),
             _ => {}
         }
+    }
+
+    /// A device that sends goes on with the next byte, and may hold the line, unless it is refused.
+    fn check_end_of_read(&mut self) {
+        let reads = matches!(self.addressed, Some((_, true)));
+        let refused = self.refused || self.is_clock_down();
+        self.require(!reads || refused, || "I2C: ends a read without refusing a byte".into());
     }
 
     fn begin(&mut self, event: Event, bits: u32, now: Duration) {
@@ -415,6 +425,7 @@ mod tests {
             (&[&begin[..], &[(I2DR, SELECT), (I2DR, 0x30)]].concat(), "no register 0x30"),
             (&[&begin[..], &[(I2DR, SELECT), (I2DR, 0), (I2DR, 1)]].concat(), "write to register"),
             (&[&begin[..], &[(I2DR, SELECT | 1)]].concat(), "read without a register"),
+            (&[&begin[..], &[(I2DR, SELECT | 1), (I2CR, IEN)]].concat(), "ends a read"),
         ] {
             let broken = broken_by(stores).join("\n");
             assert!(broken.contains(rule), "{rule}: {broken:?}");
