@@ -1,8 +1,8 @@
 //! What the first stage does to the SoC around the DRAM bring-up, as steps for it to call.
 //!
 //! In this order: the counter ([`counter::start`](crate::soc::counter::start), without which no
-//! deadline passes), [`before_console`], the console, [`before_dram`], DRAM, [`after_dram`]. Each is
-//! the board's data ([`FirstStage`]) carried out by the blocks and drivers, so all of it runs on the
+//! deadline passes), the console, [`set_up_soc`], [`before_dram`], DRAM, [`after_dram`]. Each is the
+//! board's data ([`FirstStage`]) carried out by the blocks and drivers, so all of it runs on the
 //! host. An error of any of them need not end a boot: what is left is slower, or at the voltages that
 //! the PMIC starts with.
 
@@ -29,11 +29,7 @@ use crate::{
 pub type PmicError = pca9450::Error<i2c::Error>;
 
 /// Clocks, then what would otherwise reset the board or draw power for nothing.
-pub fn before_console(
-    bus: &impl Bus,
-    clock: &impl Clock,
-    board: &FirstStage,
-) -> Result<(), Unlocked> {
+pub fn set_up_soc(bus: &impl Bus, clock: &impl Clock, board: &FirstStage) -> Result<(), Unlocked> {
     let outcome = clocks::set_up(bus, clock, board.clocks);
     wdog::stop_power_down_counters(bus);
     if ocotp::is_dual_core(bus) {

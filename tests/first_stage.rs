@@ -30,7 +30,7 @@ struct Outcome {
 fn before_dram(bench: &Bench) -> Outcome {
     let hertz = counter::start(bench);
     Uart::new(bench, bench, BOARD.console_uart).initialise(BOARD.console_setup);
-    let clocks = first_stage::before_console(bench, bench, &FIRST_STAGE);
+    let clocks = first_stage::set_up_soc(bench, bench, &FIRST_STAGE);
     let pmic = first_stage::before_dram(bench, bench, &FIRST_STAGE);
     Outcome { hertz, clocks, pmic }
 }
@@ -194,7 +194,7 @@ fn clocks_and_supplies_are_ready_within_two_milliseconds() {
     let bench = Bench::new();
     counter::start(&bench);
     let start = bench.elapsed();
-    first_stage::before_console(&bench, &bench, &FIRST_STAGE).unwrap();
+    first_stage::set_up_soc(&bench, &bench, &FIRST_STAGE).unwrap();
     let clocks = bench.elapsed() - start;
     let (stores, loads) = (bench.take_stores().len(), bench.loads());
     println!("clocks: {clocks:?}, {stores} stores, {loads} loads");

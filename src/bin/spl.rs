@@ -48,7 +48,7 @@ mod spl {
         }
         report.record.times.entered = clock.now();
 
-        let clocks = first_stage::before_console(&bus, &clock, &FIRST_STAGE);
+        let clocks = first_stage::set_up_soc(&bus, &clock, &FIRST_STAGE);
         clocks.unwrap_or_else(|error| report.note(&error));
         let supplies = first_stage::before_dram(&bus, &clock, &FIRST_STAGE);
         let cause = reset::take_cause(&bus, Watchdog(BOARD.watchdog), supplies.ok());
