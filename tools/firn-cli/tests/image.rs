@@ -223,6 +223,29 @@ fn unsuitable_files_are_named() {
 }
 
 #[test]
+fn a_file_that_goes_into_the_image_is_not_overwritten_by_it() {
+    let bench = Bench::new();
+    let loader = bench.get("firn.bin");
+    let words = "image build --spl firn-spl.bin --ddr-firmware ddr --bl31 bl31.bin \
+                 --loader firn.bin -o ./firn.bin";
+    bench.run(words).fails_with(&["firn.bin goes into the image", "-o"]);
+    assert_eq!(bench.get("firn.bin"), loader);
+}
+
+#[test]
+fn what_is_no_file_is_told_as_such() {
+    let bench = Bench::new();
+    bench.run("image inspect ddr").fails_with(&["ddr is neither a file nor a disk"]);
+    bench.run("image inspect /dev/null").fails_with(&["/dev/null is neither a file nor a disk"]);
+    bench
+        .run(
+            "image build --spl firn-spl.bin --ddr-firmware elsewhere --bl31 bl31.bin \
+             --loader firn.bin -o flash.bin",
+        )
+        .fails_with(&["[E910] there is no directory elsewhere"]);
+}
+
+#[test]
 fn the_image_that_stood_there_survives_a_failure() {
     let bench = Bench::new();
     bench.put("flash.bin", b"the old one");

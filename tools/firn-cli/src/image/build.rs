@@ -109,6 +109,7 @@ fn parse_offset(text: &str) -> Result<u32, String> {
 /// Builds, checks what was built as anybody else would, and writes it.
 pub(super) fn run(arguments: &Arguments) -> Result<()> {
     let target = target(&arguments.board)?;
+    check_output(arguments)?;
     let image = match arguments.drop_in {
         true => drop_in::image(arguments, target)?,
         false => own_image(arguments, target)?,
@@ -123,6 +124,26 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
     check_result(&found)?;
     write(&arguments.output, &image)?;
     print(&format!("{}{headroom}", inspect::to_table(&found)))
+}
+
+/// What the image is made of is not overwritten by it.
+fn check_output(arguments: &Arguments) -> Result<()> {
+    let Ok(output) = arguments.output.canonicalize() else { return Ok(()) };
+    let inputs = [Some(&arguments.spl), Some(&arguments.loader)].into_iter().chain([
+        arguments.bl31.as_ref(),
+        arguments.tee.as_ref(),
+        arguments.recovery.as_ref(),
+        arguments.initrd.as_ref(),
+        arguments.device_tree.as_ref(),
+    ]);
+    for input in inputs.flatten() {
+        ensure!(
+            input.canonicalize().ok().as_ref() != Some(&output),
+            "{} goes into the image and would be overwritten by it: name another file with -o",
+            input.display()
+        );
+    }
+    Ok(())
 }
 
 fn layout(arguments: &Arguments) -> Layout {

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Context as _, Result, anyhow, ensure};
 use firn::image::training::{self, Leniency};
 
 use super::{coded, read};
@@ -12,6 +12,11 @@ const IN_FIRMWARE_IMX: &str = "firmware/ddr/synopsys";
 
 /// Reads and checks the four files, in the order of [`training::KINDS`].
 pub(super) fn load(directory: &Path, release: &str, lenient: Leniency) -> Result<[Vec<u8>; 4]> {
+    ensure!(
+        directory.is_dir(),
+        "[E910] there is no directory {} with the training firmware",
+        directory.display()
+    );
     let mut files = Vec::new();
     let mut complaints = Vec::new();
     for kind in training::KINDS {

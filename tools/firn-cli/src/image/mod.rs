@@ -9,7 +9,7 @@ mod inspect;
 use std::{
     fs::{self, File},
     io::{self, Seek as _, SeekFrom, Write as _},
-    os::unix::fs::FileExt as _,
+    os::unix::fs::{FileExt as _, FileTypeExt as _},
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -97,6 +97,12 @@ impl FileSource {
     /// Opens `path`.
     pub(crate) fn open(path: &Path) -> Result<Self> {
         let file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
+        let kind = file.metadata().with_context(|| format!("{}", path.display()))?.file_type();
+        ensure!(
+            kind.is_file() || kind.is_block_device(),
+            "{} is neither a file nor a disk",
+            path.display()
+        );
         // Block devices have no length in their metadata; seeking to the end works for both.
         let size = (&file).seek(SeekFrom::End(0));
         let size = size.with_context(|| format!("cannot read {}", path.display()))?;
