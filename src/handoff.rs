@@ -8,7 +8,7 @@
 
 mod record;
 
-use core::time::Duration;
+use core::{fmt, time::Duration};
 
 use crate::{error::Code, image::container::PartKind, memory::Region, soc::boot_rom::BootDevice};
 
@@ -160,6 +160,32 @@ impl Recovery {
     /// The memory that all of it lies in.
     pub fn regions(&self) -> impl Iterator<Item = Region> {
         self.parts().into_iter().filter_map(|(_, region)| region)
+    }
+}
+
+impl fmt::Display for Boot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.device.fmt(f)?;
+        match self.device {
+            BootDevice::Usb => Ok(()),
+            _ if self.secondary => write!(f, ", secondary image at {:#x}", self.image_offset),
+            _ => write!(f, ", image at {:#x}", self.image_offset),
+        }
+    }
+}
+
+impl fmt::Display for Training {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { rate, attempts, firmware } = self;
+        write!(f, "DRAM trained for {rate} MT/s by firmware {firmware:#x}")?;
+        if *attempts > 1 { write!(f, " at attempt {attempts}") } else { Ok(()) }
+    }
+}
+
+impl fmt::Display for Note {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Not every version knows every code.
+        write!(f, "[E{:03}] {}", self.code, self.text())
     }
 }
 

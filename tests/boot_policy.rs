@@ -14,10 +14,11 @@ use std::{
 use firn::{
     block::{self, BLOCK_SIZE, BlockDevice, ErrorKind, SharedDevice},
     board::BOARD,
-    boot::{self, Facts, HandOver, LoadMemory, Machine, Outcome, Unavailable},
+    boot::{self, Facts, HandOver, LoadMemory, Machine, Outcome, Recovery, Unavailable},
     devicetree::DeviceTree,
     linux::{self, Dram, Mapping},
     memory::Region,
+    soc::boot_rom::BootDevice,
 };
 use hadris_fat::FatOptions;
 use hadris_fs::{Content, Node, Tree};
@@ -139,9 +140,12 @@ impl TestBoard {
     }
 
     fn run(&mut self) -> Outcome {
+        self.run_with(&facts(Some(TREE)))
+    }
+
+    fn run_with(&mut self, facts: &Facts<'_>) -> Outcome {
         start_log();
-        let facts = facts(Some(TREE));
-        boot::run(self, &facts)
+        boot::run(self, facts)
     }
 
     fn run_to_kernel(&mut self) -> HandOver {
@@ -181,6 +185,7 @@ fn facts(firmware_tree: Option<&'static [u8]>) -> Facts<'static> {
         },
         taken: vec![(LOADER, "firn", Mapping::Normal)],
         firmware_tree: firmware_tree.map(|tree| DeviceTree::validate(tree).unwrap()),
+        recovery: None,
     }
 }
 
@@ -519,5 +524,111 @@ fn an_empty_binary_or_huge_configuration_is_named() {
             .typing_at_the_prompt("reset\r");
         assert_eq!(board.run(), Outcome::Reset);
         assert!(log().contains(&format!("[{code}] SD")), "{code} in:\n{}", log());
+    }
+}
+
+// --- what came along with the boot image -------------------------------------------------------
+
+/// A recovery system whose kernel is `kernel`.
+fn recovery(kernel: Vec<u8>) -> Recovery {
+    Recovery {
+        kernel: kernel.leak(),
+        initrd: Some(b"an initrd"),
+        device_tree: Some(TREE),
+        command_line: Some(b"installer quiet\n"),
+        device: Some(BootDevice::Usb),
+    }
+}
+
+fn facts_with(recovery: Recovery) -> Facts<'static> {
+    Facts { recovery: Some(recovery), ..facts(None) }
+}
+
+/// A card with one generation, 42.
+fn good_card() -> Card {
+    card(
+        "SD",
+        &[
+            ("extlinux/extlinux.conf", &configuration(&TWO_GENERATIONS[..1])),
+            ("nixos/k42", &kernel(42, 0x1000)),
+            ("nixos/board.dtb", TREE),
+        ],
+    )
+}
+
+#[test]
+fn a_system_sent_over_usb_boots_without_a_card() {
+    let sent = kernel(7, 0x1_0000);
+    let mut board = TestBoard::new([]);
+    let Outcome::Kernel(hand_over) = board.run_with(&facts_with(recovery(sent.clone()))) else {
+        panic!("{}", log())
+    };
+    assert_eq!(board.memory(hand_over.kernel)[..sent.len()], sent);
+    assert_eq!(board.memory(hand_over.initrd.unwrap()), b"an initrd");
+    assert_eq!(board.command_line(&hand_over), "installer quiet");
+    assert!(board.line().contains("System sent over USB"), "{}", board.line());
+}
+
+#[test]
+fn a_system_sent_over_usb_comes_before_the_cards_and_its_command_line_can_be_edited() {
+    let facts = facts_with(recovery(kernel(7, 0x1000)));
+    let mut board = TestBoard::new([good_card()]).typing("e single\r");
+    let Outcome::Kernel(hand_over) = board.run_with(&facts) else { panic!("{}", log()) };
+    assert_eq!(board.kernel_mark(&hand_over), 7);
+    assert_eq!(board.command_line(&hand_over), "installer quiet single");
+}
+
+#[test]
+fn a_bad_system_sent_over_usb_is_told_and_the_card_boots() {
+    let good = || recovery(kernel(7, 0x1000));
+    for (code, recovery) in [
+        ("E501", recovery(b"\x7fELF, surely not a kernel".to_vec())),
+        ("E502", recovery(Vec::new())),
+        ("E402", Recovery { command_line: Some(b"\xff\xfe"), ..good() }),
+        ("E505", Recovery { initrd: Some(b""), ..good() }),
+        ("E601", Recovery { device_tree: Some(b"no tree"), ..good() }),
+        ("E602", Recovery { device_tree: None, ..good() }),
+    ] {
+        let mut board = TestBoard::new([good_card()]);
+        let Outcome::Kernel(hand_over) = board.run_with(&facts_with(recovery)) else {
+            panic!("{code}: {}", log())
+        };
+        assert_eq!(board.kernel_mark(&hand_over), 42, "{code}");
+        assert!(log().contains(&format!("[{code}]")), "{code}: {}", log());
+    }
+}
+
+#[test]
+fn a_bad_system_sent_over_usb_without_a_card_ends_at_the_prompt() {
+    let facts = facts_with(recovery(vec![9; 100]));
+    let mut board = TestBoard::new([]).typing_at_the_prompt("reset\r");
+    assert_eq!(board.run_with(&facts), Outcome::Reset);
+    assert!(log().contains("[E501] System sent over USB"), "{}", log());
+}
+
+#[test]
+fn a_system_sent_without_a_tree_gets_the_loaders() {
+    let recovery = Recovery { device_tree: None, initrd: None, ..recovery(kernel(7, 0x1000)) };
+    let facts = Facts { firmware_tree: facts(Some(TREE)).firmware_tree, ..facts_with(recovery) };
+    let mut board = TestBoard::new([]);
+    let Outcome::Kernel(hand_over) = board.run_with(&facts) else { panic!("{}", log()) };
+    assert_eq!(hand_over.initrd, None);
+    let tree = DeviceTree::validate(board.memory(hand_over.device_tree)).unwrap();
+    assert_eq!(tree.model(), Some("Firn test board"));
+}
+
+#[test]
+fn what_the_board_was_booted_from_is_searched_first() {
+    let names = |booted| {
+        let order = boot::search_order(BOARD.cards, booted);
+        order.into_iter().map(|index| BOARD.cards[index].name).collect::<Vec<_>>()
+    };
+    let (sd, emmc) = ("SD card (uSDHC2)", "eMMC (uSDHC3)");
+    assert_eq!(names(None), [sd, emmc]);
+    assert_eq!(names(Some(BootDevice::Sd(1))), [sd, emmc]);
+    assert_eq!(names(Some(BootDevice::Emmc(2))), [emmc, sd]);
+    // What is no card, or none of the board's, changes nothing.
+    for other in [BootDevice::Usb, BootDevice::Emmc(0), BootDevice::Sd(255)] {
+        assert_eq!(names(Some(other)), [sd, emmc]);
     }
 }

@@ -3,7 +3,7 @@
 use firn::{
     board::BOARD,
     devicetree::{DeviceTree, DeviceTreeBuf, memory},
-    linux::{Dram, dram::Source},
+    linux::{Dram, Witnesses, dram::Source},
     memory::Region,
 };
 
@@ -18,10 +18,37 @@ fn tree_with(banks: &[Region]) -> DeviceTreeBuf {
     tree
 }
 
+/// A tree, and nobody else.
+fn tells(firmware_tree: DeviceTree<'_>) -> Witnesses<'_> {
+    Witnesses { firmware_tree: Some(firmware_tree), ..Witnesses::default() }
+}
+
+#[test]
+fn the_first_stage_is_believed_before_the_controller_and_both_before_a_tree() {
+    let tree = tree_with(&[Region::new(GIB, GIB)]);
+    let asked = |first_stage: &[Region], controller: &[Region]| {
+        let witnesses = Witnesses {
+            first_stage: first_stage.to_vec(),
+            controller: controller.to_vec(),
+            ..tells(tree.view())
+        };
+        let dram = Dram::find(witnesses, &BOARD, LOADER);
+        assert_eq!(dram.for_tree(), Some(&*dram.banks), "the kernel is told");
+        (dram.source, dram.banks[0].size() / GIB)
+    };
+    let (three, two) = ([Region::new(GIB, 3 * GIB)], [Region::new(GIB, 2 * GIB)]);
+    assert_eq!(asked(&three, &two), (Source::FirstStage, 3));
+    assert_eq!(asked(&[], &two), (Source::Controller, 2));
+    // In an emulator neither is there.
+    assert_eq!(asked(&[], &[]), (Source::FirmwareTree, 1));
+    let elsewhere = [Region::new(4 * GIB, GIB)];
+    assert_eq!(asked(&elsewhere, &elsewhere), (Source::FirmwareTree, 1));
+}
+
 #[test]
 fn the_tree_of_the_stage_before_is_believed_and_handed_on() {
     let tree = tree_with(&[Region::new(GIB, GIB)]);
-    let dram = Dram::find(Some(tree.view()), &BOARD, LOADER);
+    let dram = Dram::find(tells(tree.view()), &BOARD, LOADER);
     assert_eq!(dram, Dram { banks: vec![Region::new(GIB, GIB)], source: Source::FirmwareTree });
     assert_eq!(dram.for_tree(), Some(&[Region::new(GIB, GIB)][..]));
 }
@@ -29,16 +56,16 @@ fn the_tree_of_the_stage_before_is_believed_and_handed_on() {
 #[test]
 fn a_tree_whose_memory_does_not_hold_the_loader_is_not_believed() {
     for elsewhere in [Region::new(0, GIB), Region::new(GIB, 0x20_0000), Region::new(4 * GIB, GIB)] {
-        let dram = Dram::find(Some(tree_with(&[elsewhere]).view()), &BOARD, LOADER);
+        let dram = Dram::find(tells(tree_with(&[elsewhere]).view()), &BOARD, LOADER);
         assert_eq!(dram.source, Source::Board);
     }
     let without_memory = DeviceTree::validate(SMALLEST_DTB).unwrap();
-    assert_eq!(Dram::find(Some(without_memory), &BOARD, LOADER).source, Source::Board);
+    assert_eq!(Dram::find(tells(without_memory), &BOARD, LOADER).source, Source::Board);
 }
 
 #[test]
 fn without_a_tree_the_boards_table_serves_and_the_kernels_tree_is_left_alone() {
-    let dram = Dram::find(None, &BOARD, LOADER);
+    let dram = Dram::find(Witnesses::default(), &BOARD, LOADER);
     assert_eq!(dram.banks, [Region::new(GIB, 3 * GIB), Region::new(4 * GIB, 3 * GIB)]);
     assert_eq!(dram.for_tree(), None);
 }
@@ -46,10 +73,10 @@ fn without_a_tree_the_boards_table_serves_and_the_kernels_tree_is_left_alone() {
 #[test]
 fn memory_that_the_kernel_will_not_know_of_is_not_loaded_to() {
     let kernel_tree = tree_with(&[Region::new(GIB, 2 * GIB)]);
-    let guessed = Dram::find(None, &BOARD, LOADER);
+    let guessed = Dram::find(Witnesses::default(), &BOARD, LOADER);
     assert_eq!(guessed.usable(kernel_tree.view()), [Region::new(GIB, 2 * GIB)]);
     assert_eq!(guessed.usable(DeviceTree::validate(SMALLEST_DTB).unwrap()), guessed.banks);
 
-    let told = Dram::find(Some(tree_with(&[Region::new(GIB, 3 * GIB)]).view()), &BOARD, LOADER);
+    let told = Dram::find(tells(tree_with(&[Region::new(GIB, 3 * GIB)]).view()), &BOARD, LOADER);
     assert_eq!(told.usable(kernel_tree.view()), told.banks, "that tree gets patched");
 }

@@ -65,6 +65,19 @@ fn everything_that_is_written_is_read() {
 }
 
 #[test]
+fn what_was_told_reads_as_a_person_would_say_it() {
+    let told = full();
+    assert_eq!(told.boot.unwrap().to_string(), "eMMC (uSDHC3), secondary image at 0x408000");
+    let usb = Boot { device: BootDevice::Usb, image_offset: 0, secondary: false };
+    assert_eq!(usb.to_string(), "USB serial download");
+    assert_eq!(
+        told.training.unwrap().to_string(),
+        "DRAM trained for 4000 MT/s by firmware 0x202 at attempt 2"
+    );
+    assert_eq!(told.notes[0].unwrap().to_string(), "[E1003] 0x25 on I2C1 does not answer");
+}
+
+#[test]
 fn the_largest_record_fits() {
     let mut record = full();
     record.banks = [Some(Region::new(1 << 32, 1)); MAX_BANKS];

@@ -12,6 +12,7 @@ use alloc::boxed::Box;
 use core::fmt;
 use core::ops::Range;
 
+use crate::handoff::{self, HandOff};
 use crate::memory::{Region, Size};
 
 /// The Image header's text_offset: distance from a 2 MiB boundary at the start of DRAM. With the
@@ -54,6 +55,8 @@ pub struct EntryState {
     pub device_tree: Option<Box<[u8]>>,
     /// Whether the stage before left an asynchronous error (SError) pending; it was dropped.
     pub pending_error: bool,
+    /// What the first stage has left in memory, if it was Firn's.
+    pub hand_off: Result<Option<HandOff>, handoff::Error>,
 }
 
 impl EntryState {
@@ -161,6 +164,7 @@ mod tests {
             loaded_at: IMAGE.start,
             device_tree: None,
             pending_error: false,
+            hand_off: Ok(None),
         }
     }
 

@@ -7,6 +7,7 @@ use core::{ptr, slice};
 use aarch64_cpu::registers::{DAIF, Writeable};
 use aarch64_paging::paging::El2;
 
+use super::cache;
 use super::entry::{self, EntryState};
 use super::exception;
 use super::heap;
@@ -20,6 +21,7 @@ use super::timer::GenericTimer;
 use crate::board::BOARD;
 use crate::console::{self, Console};
 use crate::error::Code;
+use crate::handoff::{self, HandOff};
 use crate::memory::Region;
 use crate::soc::wdog::Watchdog;
 use crate::{dma, mmio};
@@ -61,7 +63,8 @@ impl Machine {
         let mut usable = memory::usable(banks, reserved).map_err(ClaimError::Memory)?;
         let image = layout::linked().image();
         usable.remove(&image).map_err(|_| ClaimError::Memory(memory::Error::TooManyRanges))?;
-        // The pages of the device tree in x0 are mapped already, for data like these.
+        // The pages of the device tree in x0, and of the record, are mapped already, for data like
+        // these.
         let mut unmapped = usable.clone();
         for range in self.tables.mapped().iter() {
             unmapped
@@ -123,7 +126,8 @@ pub(super) extern "C" fn start(
     power::attend(bus, watchdog);
     let pending_error = exception::take_pending_error();
     let device_tree = find_device_tree(x0);
-    let tables = map(device_tree.clone());
+    let record = find_hand_off(device_tree.as_ref());
+    let tables = map(device_tree.clone(), record);
     // SAFETY: `map` covers the image with its rights and the registers; entry.S has dropped stale
     // lines of variables and tables, and nothing was cached since.
     unsafe { mmu::enable(&tables) };
@@ -139,6 +143,7 @@ pub(super) extern "C" fn start(
         loaded_at,
         device_tree: device_tree.map(|tree| copy(&tree)),
         pending_error,
+        hand_off: record.map_or(Ok(None), take_hand_off),
     };
     let machine = Machine {
         bus,
@@ -183,8 +188,33 @@ fn copy(tree: &Range<u64>) -> Box<[u8]> {
     unsafe { slice::from_raw_parts(ptr::with_exposed_provenance(start), length) }.into()
 }
 
-/// The first tables: the image, the registers, the device tree.
-fn map(device_tree: Option<Range<u64>>) -> Tables<'static, El2> {
+/// Where the first stage's record lies if there is one: not where a device tree does.
+fn find_hand_off(device_tree: Option<&Range<u64>>) -> Option<Region> {
+    let tree = device_tree.map_or(Region::new(0, 0), |tree| {
+        let end = tree.end.next_multiple_of(layout::PAGE);
+        Region::between(tree.start - tree.start % layout::PAGE, end)
+    });
+    (!BOARD.hand_off.overlaps(tree)).then_some(BOARD.hand_off)
+}
+
+/// Reads the record, and wipes it: DRAM survives a reset, and it is not to be taken for the next
+/// boot's.
+fn take_hand_off(place: Region) -> Result<Option<HandOff>, handoff::Error> {
+    let (start, length) = start_and_length(&(place.start()..place.end()));
+    // SAFETY: memory of the board right below the image, which runs from memory; `map` has made it
+    // data. Nobody else knows of it before `claim_dram`.
+    let bytes =
+        unsafe { slice::from_raw_parts_mut(ptr::with_exposed_provenance_mut::<u8>(start), length) };
+    let told = HandOff::decode(bytes);
+    if told != Ok(None) {
+        bytes.fill(0);
+        cache::clean(bytes);
+    }
+    told
+}
+
+/// The first tables: the image, the registers, the device tree, the first stage's record.
+fn map(device_tree: Option<Range<u64>>, record: Option<Region>) -> Tables<'static, El2> {
     let Some(pool) = POOL.take() else { unreachable!("entered twice") };
     let mut tables = Tables::new(pool, El2);
     let mut add = |range: Range<u64>, rights| {
@@ -200,6 +230,9 @@ fn map(device_tree: Option<Range<u64>>) -> Tables<'static, El2> {
     if let Some(tree) = device_tree {
         let start = tree.start - tree.start % layout::PAGE;
         add(start..tree.end.next_multiple_of(layout::PAGE), Rights::Data);
+    }
+    if let Some(record) = record {
+        add(record.start()..record.end(), Rights::Data);
     }
     tables
 }

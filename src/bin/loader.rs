@@ -35,16 +35,18 @@ mod loader {
     fn main(entry: EntryState, mut machine: Machine) -> ! {
         info!("Firn {} on {}", env!("CARGO_PKG_VERSION"), BOARD.name);
         info!("entered at {entry}");
-        let facts = world::facts(&entry);
+        world::report(&entry);
+        let mut facts = world::facts(&entry, &machine);
         info!("memory {}", world::describe(&facts.dram));
-        let dram = match world::claim(&mut machine, &facts) {
+        let mut dram = match world::claim(&mut machine, &facts) {
             Ok(dram) => dram,
             Err(error) => {
                 error!("[{}] {error}", Code::MemoryUnknown);
                 arch::stop()
             }
         };
-        let mut world = World::new(machine, dram);
+        facts.recovery = world::recovery(&entry, &mut dram, &mut facts);
+        let mut world = World::new(&entry, machine, dram);
         match boot::run(&mut world, &facts) {
             Outcome::Kernel(hand_over) => world.enter(&hand_over),
             Outcome::Reset => world.reset(),

@@ -12,6 +12,7 @@ use alloc::{
 };
 use core::fmt;
 
+use super::recovery::Recovery;
 use crate::{
     board::Board,
     devicetree::{
@@ -36,6 +37,8 @@ pub struct Facts<'a> {
     pub taken: Vec<(Region, &'static str, Mapping)>,
     /// The tree that the stage before handed over, validated.
     pub firmware_tree: Option<DeviceTree<'a>>,
+    /// A system that is in memory already; its memory is `taken`.
+    pub recovery: Option<Recovery>,
 }
 
 /// DRAM that pieces are loaded to.

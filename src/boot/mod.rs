@@ -8,8 +8,12 @@
 
 mod catalogue;
 mod load;
+mod order;
+mod recovery;
 mod session;
 
 pub use catalogue::{Catalogue, Problem, Volume};
 pub use load::{Facts, HandOver, Job, LoadError, LoadMemory, Unavailable, load};
+pub use order::search_order;
+pub use recovery::Recovery;
 pub use session::{Machine, Outcome, run};

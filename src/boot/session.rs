@@ -69,8 +69,15 @@ pub fn run(machine: &mut impl Machine, facts: &Facts<'_>) -> Outcome {
     }
 }
 
-/// Device after device, until one's turn ends with more than "nothing boots".
+/// What came along with the boot image, then device after device, until one's turn ends with more
+/// than "nothing boots".
 fn try_all(machine: &mut impl Machine, facts: &Facts<'_>, seen: &mut Vec<Generation>) -> Turn {
+    if let Some(recovery) = &facts.recovery {
+        match try_catalogue(machine, facts, recovery.catalogue(), seen) {
+            Turn::NextDevice => {}
+            turn => return turn,
+        }
+    }
     let mut index = 0;
     while let Some(device) = machine.open_device(index) {
         match try_device(machine, facts, device, seen) {
@@ -95,7 +102,16 @@ fn try_device(
             return Turn::NextDevice;
         }
     };
-    let mut catalogue = Catalogue::survey(&device);
+    try_catalogue(machine, facts, Catalogue::survey(&device), seen)
+}
+
+/// Boots what `catalogue` lists, which is added to `seen`.
+fn try_catalogue(
+    machine: &mut impl Machine,
+    facts: &Facts<'_>,
+    mut catalogue: Catalogue,
+    seen: &mut Vec<Generation>,
+) -> Turn {
     let turn = boot_from(machine, facts, &mut catalogue);
     seen.append(&mut catalogue.generations);
     turn

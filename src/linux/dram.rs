@@ -15,6 +15,10 @@ use crate::{
 /// Who tells how much memory there is, best first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Source {
+    /// The first stage's record: it has trained and tried that memory.
+    FirstStage,
+    /// The controller's registers, as whoever trained it has set them up.
+    Controller,
     /// The device tree that the stage before handed over.
     FirmwareTree,
     /// The board's table.
@@ -30,13 +34,32 @@ pub struct Dram {
     pub source: Source,
 }
 
+/// What each source but the board says: banks, or none.
+#[derive(Debug, Default)]
+pub struct Witnesses<'a> {
+    /// The first stage's record.
+    pub first_stage: Vec<Region>,
+    /// The controller's registers.
+    pub controller: Vec<Region>,
+    /// The tree that the stage before handed over.
+    pub firmware_tree: Option<DeviceTree<'a>>,
+}
+
 impl Dram {
-    /// Asks all sources. A tree is believed if its memory holds `loader`, the memory that this code
-    /// runs in: the tree of another board, or one that nobody filled in, does not.
-    pub fn find(firmware_tree: Option<DeviceTree<'_>>, board: &Board, loader: Region) -> Self {
-        let told = firmware_tree.map(devicetree::memory::banks).unwrap_or_default();
-        if told.iter().any(|bank| bank.contains(loader)) {
-            return Self { banks: told, source: Source::FirmwareTree };
+    /// Asks all sources. One is believed if its memory holds `loader`, the memory that this code runs
+    /// in: the tree of another board, or one that nobody filled in, does not.
+    pub fn find(witnesses: Witnesses<'_>, board: &Board, loader: Region) -> Self {
+        let Witnesses { first_stage, controller, firmware_tree } = witnesses;
+        let firmware_tree = firmware_tree.map(devicetree::memory::banks).unwrap_or_default();
+        let told = [
+            (first_stage, Source::FirstStage),
+            (controller, Source::Controller),
+            (firmware_tree, Source::FirmwareTree),
+        ];
+        for (banks, source) in told {
+            if banks.iter().any(|bank| bank.contains(loader)) {
+                return Self { banks, source };
+            }
         }
         let banks = board.dram_banks.iter().map(|&(start, size)| Region::new(start, size));
         Self { banks: banks.collect(), source: Source::Board }
@@ -46,8 +69,8 @@ impl Dram {
     /// which knows no more than that tree does, is the source.
     pub fn for_tree(&self) -> Option<&[Region]> {
         match self.source {
-            Source::FirmwareTree => Some(&self.banks),
             Source::Board => None,
+            _ => Some(&self.banks),
         }
     }
 
@@ -70,6 +93,8 @@ impl Dram {
 impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::FirstStage => "told by the first stage",
+            Self::Controller => "as the DRAM controller is set up",
             Self::FirmwareTree => "device tree of the stage before",
             Self::Board => "board default",
         })

@@ -57,6 +57,6 @@ pub mod dram;
 pub mod image;
 pub mod placement;
 
-pub use dram::Dram;
+pub use dram::{Dram, Witnesses};
 pub use image::KernelImage;
 pub use placement::{InitrdLayout, Mapping, MemoryMap, Plan, Request};

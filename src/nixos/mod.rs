@@ -71,12 +71,15 @@ impl fmt::Display for Broken {
 pub enum Source {
     /// `extlinux.conf`.
     Extlinux,
+    /// The boot image itself: a recovery system.
+    BootImage,
 }
 
 impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Source::Extlinux => "extlinux",
+            Source::BootImage => "boot image",
         })
     }
 }

@@ -101,6 +101,16 @@ impl BootDevice {
         }
     }
 
+    /// The registers of the uSDHC that it is behind, if it is behind one.
+    pub const fn usdhc(self) -> Option<u32> {
+        match self {
+            Self::Sd(instance @ 0..3) | Self::Emmc(instance @ 0..3) => {
+                Some(0x30b4_0000 + 0x1_0000 * instance as u32)
+            }
+            _ => None,
+        }
+    }
+
     /// Type and instance as the ROM numbers them; the inverse of [`Self::from_numbers`].
     pub const fn numbers(self) -> (u8, u8) {
         match self {

@@ -7,7 +7,8 @@ use firn::{
     arch::{self, Machine, entry::EntryState, memory::Dram},
     block::{self, SharedDevice, cache::Cache},
     board::{BOARD, CardSlot},
-    boot::{self, Facts, HandOver, LoadMemory, Unavailable},
+    boot::{self, Facts, HandOver, LoadMemory, Recovery, Unavailable},
+    ddr,
     devicetree::DeviceTree,
     dma,
     driver::{
@@ -15,6 +16,8 @@ use firn::{
         sd::Card,
         usdhc::{self, Buffers, Usdhc},
     },
+    error::{Code, Coded},
+    handoff::HandOff,
     linux::{self, Mapping},
     memory::{Region, Size},
     mmio,
@@ -27,7 +30,7 @@ type Slot = Card<
 >;
 
 /// What is known before anything is loaded.
-pub(crate) fn facts(entry: &EntryState) -> Facts<'_> {
+pub(crate) fn facts<'a>(entry: &'a EntryState, machine: &Machine) -> Facts<'a> {
     // The loader's own memory is the kernel's after the jump.
     let mut taken = Vec::from([(arch::layout::loader(), "firn", Mapping::Normal)]);
     taken.extend(entry.tee().map(|tee| (tee, "TEE", Mapping::Forbidden)));
@@ -38,12 +41,84 @@ pub(crate) fn facts(entry: &EntryState) -> Facts<'_> {
             None
         }
     });
+    let banks = told(entry).map(|told| told.banks.iter().flatten().copied().collect());
+    let witnesses = linux::Witnesses {
+        first_stage: banks.unwrap_or_default(),
+        controller: ddr::size(&machine.bus).into_iter().flat_map(ddr::Dram::banks).collect(),
+        firmware_tree: tree,
+    };
     Facts {
         board: &BOARD,
-        dram: linux::Dram::find(tree, &BOARD, arch::layout::loader()),
+        dram: linux::Dram::find(witnesses, &BOARD, arch::layout::loader()),
         taken,
         firmware_tree: tree,
+        recovery: None,
     }
+}
+
+/// What the first stage told.
+fn told(entry: &EntryState) -> Option<&HandOff> {
+    entry.hand_off.as_ref().ok()?.as_ref()
+}
+
+/// Says what the first stage told.
+pub(crate) fn report(entry: &EntryState) {
+    let told = match &entry.hand_off {
+        Ok(Some(told)) => told,
+        Ok(None) => return,
+        Err(error) => return warn!("[{}] {error}", error.code()),
+    };
+    if let Some(boot) = told.boot {
+        info!("booted from {boot}");
+    }
+    if let Some(cause) = told.reset {
+        info!("reset: {cause}");
+    }
+    if let Some(training) = told.training {
+        info!("{training}");
+    }
+    told.notes.iter().flatten().for_each(|note| warn!("first stage: {note}"));
+}
+
+/// Takes charge of the system that came along with the boot image, if there is one; what cannot be
+/// had of it is a warning.
+pub(crate) fn recovery(
+    entry: &EntryState,
+    dram: &mut Dram,
+    facts: &mut Facts<'_>,
+) -> Option<Recovery> {
+    let told = told(entry)?;
+    let parts = told.recovery;
+    let mut whole = true;
+    let mut take = |part: Option<Region>| {
+        let region = part?;
+        let bytes = take_bytes(dram, region);
+        match bytes {
+            Some(_) => facts.taken.push((region, "boot image", Mapping::Normal)),
+            None => {
+                warn!("[{}] {region} of the boot image is not memory", Code::HandOffDamaged);
+                whole = false;
+            }
+        }
+        bytes
+    };
+    let recovery = Recovery {
+        kernel: take(parts.kernel)?,
+        initrd: take(parts.initrd),
+        device_tree: take(parts.device_tree),
+        command_line: take(parts.command_line),
+        device: told.boot.map(|boot| boot.device),
+    };
+    whole.then_some(recovery)
+}
+
+/// The bytes of `region`, whose pages are nobody else's from now on.
+fn take_bytes(dram: &mut Dram, region: Region) -> Option<&'static [u8]> {
+    let start = region.start() - region.start() % arch::layout::PAGE;
+    let end = region.end().checked_next_multiple_of(arch::layout::PAGE)?;
+    let pages = dram.take(Region::between(start, end)).ok()?;
+    let offset = usize::try_from(region.start() - start).ok()?;
+    pages.get(offset..)?.get(..usize::try_from(region.size()).ok()?)
 }
 
 /// "2.0 GiB (board default)".
@@ -63,14 +138,18 @@ pub(crate) struct World {
     machine: Machine,
     dram: Dram,
     claimed: Vec<(Region, &'static mut [u8])>,
-    /// In the board's order.
+    /// Which of the board's cards are searched first.
+    order: Vec<usize>,
+    /// In that order.
     opened: Vec<Rc<RefCell<Cache<Slot>>>>,
 }
 
 impl World {
     /// Nothing is opened or claimed yet.
-    pub(crate) fn new(machine: Machine, dram: Dram) -> Self {
-        Self { machine, dram, claimed: Vec::new(), opened: Vec::new() }
+    pub(crate) fn new(entry: &EntryState, machine: Machine, dram: Dram) -> Self {
+        let booted = told(entry).and_then(|told| told.boot).map(|boot| boot.device);
+        let order = boot::search_order(BOARD.cards, booted);
+        Self { machine, dram, claimed: Vec::new(), order, opened: Vec::new() }
     }
 
     /// Leaves everything quiet and enters the kernel.
@@ -145,7 +224,7 @@ impl LoadMemory for World {
 
 impl boot::Machine for World {
     fn open_device(&mut self, index: usize) -> Option<Result<SharedDevice, block::Error>> {
-        let device = self.driver(index, BOARD.cards.get(index)?);
+        let device = self.driver(index, BOARD.cards.get(*self.order.get(index)?)?);
         let mut cache = device.borrow_mut();
         cache.clear();
         let card = cache.device_mut();
