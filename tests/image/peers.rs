@@ -8,7 +8,7 @@ use firn::image::{
     rom::Header,
 };
 
-use crate::{Files, content, fit, rom, target};
+use crate::{Files, content, fit, inspect, rom, target};
 
 fn tool(name: &str, directory: &Path, arguments: &[&str]) -> String {
     let mut command = Command::new(name);
@@ -120,5 +120,56 @@ fn dumpimage_reads_our_fits() {
         let arguments = ["-T", "flat_dt", "-p", number, "-o", "data.bin", "listed.itb"];
         tool("dumpimage", directory.path(), &arguments);
         assert_eq!(fs::read(directory.path().join("data.bin")).unwrap(), *data);
+    }
+}
+
+/// Name, size, load address and, if there is one, SHA-256 of each image, as dumpimage lists them.
+fn listed(text: &str) -> Vec<(String, u64, Option<u64>, Option<String>)> {
+    let mut images = Vec::new();
+    for line in text.lines().take_while(|line| !line.contains("Configuration 0")) {
+        if let Some((_, name)) = line.split_once("Image ").filter(|_| line.ends_with(')')) {
+            let name = name.split_once('(').unwrap().1.trim_end_matches(')');
+            images.push((name.to_owned(), 0, None, None));
+        }
+        let Some((_, size, load, digest)) = images.last_mut() else { continue };
+        let Some((key, value)) = line.trim().split_once(':') else { continue };
+        let value = value.trim();
+        match key {
+            "Data Size" => *size = value.split_once(' ').unwrap().0.parse().unwrap(),
+            "Load Address" => {
+                *load = Some(u64::from_str_radix(value.trim_start_matches("0x"), 16).unwrap());
+            }
+            "Hash value" if value.len() == 64 => *digest = Some(value.to_owned()),
+            _ => {}
+        }
+    }
+    images
+}
+
+#[test]
+#[ignore = "needs u-boot-tools; part of `cargo xtask test`"]
+fn inspect_and_dumpimage_say_the_same_of_a_fit() {
+    let directory = tempfile::tempdir().unwrap();
+    let first_stage = padded_first_stage(target(), &content(1, 5001), Files::small().training());
+    for fit in fit::MADE_BY_MKIMAGE {
+        let mut image = first_stage.clone().unwrap();
+        image.resize(target().fit_at as usize, 0);
+        image.extend_from_slice(fit);
+        let found = inspect(&image);
+        assert!(found.problems.is_empty(), "{:?}", found.problems);
+        let mut ours = Vec::new();
+        for part in &found.parts {
+            let Some(name) = part.id.strip_prefix("fit:") else { continue };
+            let digest = part.digest.unwrap().iter().map(|byte| format!("{byte:02x}")).collect();
+            ours.push((name.to_owned(), part.size, part.load, Some(digest)));
+        }
+        let mut theirs = listed(&listing(directory.path(), fit));
+        assert_eq!(theirs.len(), 4);
+        // inspect has a digest for what the FIT has none for.
+        for ((name, .., digest), (_, .., computed)) in theirs.iter_mut().zip(&ours) {
+            assert_eq!(digest.is_some(), matches!(name.as_str(), "uboot-1" | "atf-1"));
+            *digest = digest.take().or_else(|| computed.clone());
+        }
+        assert_eq!(ours, theirs);
     }
 }
