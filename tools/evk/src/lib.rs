@@ -4,7 +4,8 @@
 //! them with real tools, [`qemu`] starts the board with that card and the firmware under test, and
 //! a [`session`] reads and types on its serial line, every wait with a deadline. [`userspace`] is
 //! what runs at the end of a boot and tells what it was booted with; [`stub`] is a smaller kernel that
-//! tells in which state it was entered, built by [`guest`]. [`gdb`] answers for devices that QEMU
+//! tells in which state it was entered, built by [`guest`]. [`flash`] puts firmware together for the
+//! boot ROM. [`gdb`] answers for devices that QEMU
 //! lacks, [`models`] are such devices.
 
 #![forbid(unsafe_code)]
@@ -13,6 +14,7 @@ pub mod assets;
 pub mod card;
 pub mod elf;
 pub mod emmc;
+pub mod flash;
 pub mod gdb;
 pub mod guest;
 pub mod initrd;

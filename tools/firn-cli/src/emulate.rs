@@ -1,60 +1,80 @@
 //! `firn emulate`: boots a card in the emulated EVK, its serial line on this terminal.
 
-use std::path::{Path, PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::ValueEnum;
 use evk::{
-    assets::{self, Assets},
+    assets::Assets,
+    emmc::Emmc,
+    gdb::{BootSwitches, Hardware},
+    models::usdhc::Rules,
     nixos::DEVICE_TREE,
     qemu::{Entry, Machine, Slot},
     terminal::{self, Ending, HOW_TO_LEAVE},
 };
+use firn::soc::boot_rom::CARD_OFFSET;
 
 /// Boot a card image in the emulated EVK, the board's serial line on this terminal.
 ///
-/// Example: firn emulate --card nixos.img --memory 3G
+/// The board starts with its boot ROM, which looks for a flash.bin on the card; memory is trained by
+/// a model of the PHY, so that dummies of NXP's training firmware serve as well as the real ones.
 ///
 /// Ends with 0 when the board powered off or you left, with 1 when something went wrong.
 #[derive(clap::Args)]
-#[command(verbatim_doc_comment)]
+#[command(
+    verbatim_doc_comment,
+    after_help = "\
+Examples:
+  firn emulate --card nixos.img                       a card with Firn on it
+  firn emulate --card nixos.img --flash flash.bin     another flash.bin than the card's
+  firn emulate --card nixos.img --loader firn.bin     the second stage alone, without boot ROM, first
+                                                      stage and BL31, on four cores
+  firn emulate --emmc emmc.img                        an eMMC; emmc.img.boot0 and emmc.img.boot1, where
+                                                      they exist, are its boot partitions
+  firn emulate --flash flash.bin                      nothing but a download over USB"
+)]
 pub(crate) struct Arguments {
-    /// Image of the card; its size must be a power of two
-    #[arg(long, value_name = "IMG")]
+    /// Image of the card in the SD slot; its size must be a power of two
+    #[arg(long, value_name = "IMG", required_unless_present_any = ["emmc", "flash"])]
     card: Option<PathBuf>,
-    /// The loader, instead of the one that `cargo xtask build` made
-    #[arg(long, value_name = "FIRN.BIN")]
+    /// What the boot ROM finds in front of the first partition, or gets over USB; the card's own
+    /// stays what it is
+    #[arg(long, value_name = "FLASH.BIN", conflicts_with = "loader")]
+    flash: Option<PathBuf>,
+    /// Start this second stage at once
+    #[arg(long, value_name = "FIRN.BIN", conflicts_with = "boot")]
     loader: Option<PathBuf>,
-    /// Image of a card behind the eMMC's controller
+    /// Image of the eMMC's user area; its size must be a power of two
     #[arg(long, value_name = "IMG")]
     emmc: Option<PathBuf>,
-    /// The slot that --card is in
-    #[arg(long, value_enum, default_value_t = SlotName::Sd)]
-    slot: SlotName,
-    /// Memory of the board
-    #[arg(long, value_name = "SIZE", default_value = "2G")]
-    memory: String,
+    /// How the boot switches stand [default: sd with a card, else emmc, else usb]
+    #[arg(long, value_enum)]
+    boot: Option<Switches>,
+    /// Memory of the board [default: 6G as the first stage expects, 2G with --loader]
+    #[arg(long, value_name = "SIZE")]
+    memory: Option<String>,
     /// Keep what the board writes to its cards
     #[arg(long)]
     write: bool,
 }
 
-#[derive(Clone, Copy, ValueEnum)]
-enum SlotName {
-    /// The SD slot, uSDHC2
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Switches {
+    /// SD card
     Sd,
-    /// The eMMC's place, uSDHC3
+    /// eMMC: user area or boot partition
     Emmc,
+    /// Serial download over USB, of what --flash names
+    Usb,
 }
 
-impl From<SlotName> for Slot {
-    fn from(name: SlotName) -> Self {
-        match name {
-            SlotName::Sd => Slot::Sd,
-            SlotName::Emmc => Slot::Emmc,
-        }
-    }
-}
+/// How long the emulator may take to end after the board's last word.
+const ENDING: Duration = Duration::from_secs(10);
 
 /// Boots the board and stays until it powers off or the user leaves.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
@@ -62,34 +82,74 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let mut session = machine.start(&Assets::locate()?)?;
     eprintln!("The emulated board starts. {HOW_TO_LEAVE}");
     match terminal::attach(&mut session)? {
-        Ending::Left | Ending::Ended(Some(0)) => Ok(()),
-        Ending::Ended(_) => Err(session.failure("the emulated board failed")),
+        Ending::Left => Ok(()),
+        // The models have a say, too.
+        Ending::Ended(_) => session.expect_power_off(ENDING),
     }
 }
 
 fn machine(arguments: &Arguments) -> Result<Machine> {
-    let image = match &arguments.loader {
-        Some(loader) => loader.clone(),
-        None => assets::firmware("firn.bin")?,
+    let entry = match &arguments.loader {
+        Some(loader) => {
+            check_file(loader)?;
+            let device_tree = Assets::locate()?.dtbs.join(DEVICE_TREE);
+            Entry::Kernel { image: loader.clone(), device_tree, initrd: None, command_line: None }
+        }
+        None => Entry::BootRom(hardware(arguments)?),
     };
-    check_file(&image)?;
-    let slot = Slot::from(arguments.slot);
-    if arguments.emmc.is_some() && arguments.card.is_some() && slot == Slot::Emmc {
-        bail!("--emmc and --card --slot emmc are the same slot");
+    let mut machine = Machine::new(entry);
+    if let Some(memory) = &arguments.memory {
+        machine = machine.memory(memory);
     }
-    let cards = [(slot, &arguments.card), (Slot::Emmc, &arguments.emmc)];
-    let device_tree = Assets::locate()?.dtbs.join(DEVICE_TREE);
-    let entry = Entry::Kernel { image, device_tree, initrd: None, command_line: None };
-    let mut machine = Machine::new(entry).memory(&arguments.memory);
-    for (slot, card) in cards {
-        let Some(card) = card else { continue };
+    if let Some(card) = &arguments.card {
         check_card(card)?;
-        machine = match arguments.write {
-            true => machine.writable_card(slot, card),
-            false => machine.card(slot, card),
-        };
+        machine = with_card(machine, Slot::Sd, card, arguments.write);
+    }
+    if let Some(image) = &arguments.emmc {
+        check_card(image)?;
+        let emmc = Emmc { writable: arguments.write, ..Emmc::at(image) };
+        machine = machine.emmc(emmc, &Rules::default());
+        // What the firmware sees is a model. Linux meets QEMU's SD card in the same place.
+        machine = with_card(machine, Slot::Emmc, image, arguments.write);
     }
     Ok(machine)
+}
+
+fn with_card(machine: Machine, slot: Slot, image: &Path, write: bool) -> Machine {
+    if write { machine.writable_card(slot, image) } else { machine.card(slot, image) }
+}
+
+fn hardware(arguments: &Arguments) -> Result<Hardware> {
+    let flash = arguments.flash.as_ref().map(|path| {
+        check_file(path)?;
+        fs::read(path).with_context(|| format!("cannot read {}", path.display()))
+    });
+    let flash = flash.transpose()?;
+    let covers =
+        |flash: Option<Vec<u8>>| flash.map(|bytes| (CARD_OFFSET, bytes)).into_iter().collect();
+    Ok(match (switches(arguments), flash) {
+        (Switches::Usb, Some(flash)) => {
+            Hardware { switches: BootSwitches::Usb(flash), ..Hardware::default() }
+        }
+        (Switches::Usb, None) => bail!("--boot usb downloads what --flash names"),
+        (Switches::Emmc, flash) => {
+            ensure!(arguments.emmc.is_some(), "--boot emmc starts what --emmc names");
+            let covers = covers(flash);
+            Hardware { switches: BootSwitches::Emmc, covers, ..Hardware::default() }
+        }
+        (Switches::Sd, flash) => {
+            ensure!(arguments.card.is_some(), "--boot sd starts what --card names");
+            Hardware { covers: covers(flash), ..Hardware::default() }
+        }
+    })
+}
+
+fn switches(arguments: &Arguments) -> Switches {
+    arguments.boot.unwrap_or(match (&arguments.card, &arguments.emmc) {
+        (Some(_), _) => Switches::Sd,
+        (None, Some(_)) => Switches::Emmc,
+        (None, None) => Switches::Usb,
+    })
 }
 
 /// QEMU takes no other sizes, and its own message does not say which file is meant.
@@ -134,5 +194,45 @@ mod tests {
     fn a_missing_card_is_named() {
         let error = check_card(Path::new("/no/such/card.img")).unwrap_err();
         assert!(format!("{error:#}").contains("/no/such/card.img"));
+    }
+
+    #[derive(clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        arguments: Arguments,
+    }
+
+    fn parse(line: &str) -> Result<Arguments, clap::Error> {
+        let words = ["firn"].into_iter().chain(line.split_whitespace());
+        <Line as clap::Parser>::try_parse_from(words).map(|line| line.arguments)
+    }
+
+    #[test]
+    fn the_switches_follow_what_is_plugged_in() {
+        for (line, expected) in [
+            ("--card a", Switches::Sd),
+            ("--card a --emmc b", Switches::Sd),
+            ("--card a --emmc b --boot emmc", Switches::Emmc),
+            ("--emmc b", Switches::Emmc),
+            ("--flash c", Switches::Usb),
+            ("--card a --flash c", Switches::Sd),
+        ] {
+            assert!(switches(&parse(line).unwrap()) == expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused() {
+        for line in ["", "--card a --flash b --loader c", "--card a --loader b --boot sd"] {
+            assert!(parse(line).is_err(), "{line}");
+        }
+        for (line, missing) in [
+            ("--card a --boot usb", "--flash"),
+            ("--card a --boot emmc", "--emmc"),
+            ("--emmc a --boot sd", "--card"),
+        ] {
+            let error = machine(&parse(line).unwrap()).err().unwrap();
+            assert!(error.to_string().contains(missing), "{line}: {error}");
+        }
     }
 }

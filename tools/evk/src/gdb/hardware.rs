@@ -1,8 +1,7 @@
 //! What is on the board and QEMU lacks, how its switches stand, and what of it is broken.
 
 use std::{
-    fs::{self, File},
-    io,
+    fs::File,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
@@ -12,6 +11,7 @@ use anyhow::{Context as _, Result};
 use super::{
     Bus,
     dram::{self, DeadLine, Dram},
+    mode_registers::{self, ModeRegisters},
     src::{self, Cause, Src},
 };
 use crate::{
@@ -23,9 +23,6 @@ use crate::{
     },
 };
 
-/// Where the image lies on a card.
-const CARD_OFFSET: u64 = firn::soc::boot_rom::CARD_OFFSET;
-const BLOCK: u64 = 512;
 /// Which uSDHC the slots are behind, counted from 0.
 const SD_INSTANCE: u8 = 1;
 const EMMC_INSTANCE: u8 = 2;
@@ -38,8 +35,8 @@ pub enum BootSwitches {
     Sd,
     /// eMMC: user area or boot partition, as its PARTITION_CONFIG says.
     Emmc,
-    /// Serial download over USB of this file.
-    Usb(PathBuf),
+    /// Serial download over USB of these bytes.
+    Usb(Vec<u8>),
 }
 
 impl BootSwitches {
@@ -58,8 +55,8 @@ impl BootSwitches {
 pub struct Hardware {
     /// How the switches stand.
     pub switches: BootSwitches,
-    /// A flash.bin that lies on the card for the boot ROM, whatever the card holds there.
-    pub flash: Option<PathBuf>,
+    /// What the boot ROM finds on card or user area from these bytes on, whatever they hold there.
+    pub covers: Vec<(u64, Vec<u8>)>,
     /// What goes wrong in the boot ROM's services.
     pub rom: Vec<boot_rom::Fault>,
     /// What goes wrong when memory is trained.
@@ -96,28 +93,25 @@ impl Board {
         Ok(match &self.hardware.switches {
             BootSwitches::Sd => Medium::Sd {
                 instance: SD_INSTANCE,
-                card: self.with_flash(open(self.card.as_deref())?)?,
+                card: self.covered(open(self.card.as_deref())?),
             },
             BootSwitches::Emmc => {
                 let emmc = self.emmc.as_ref().map(|(emmc, _)| emmc).context("there is no eMMC")?;
                 let [first, second] = &emmc.boot;
                 Medium::Emmc {
                     instance: EMMC_INSTANCE,
-                    user: self.with_flash(open(Some(&emmc.user))?)?,
+                    user: self.covered(open(Some(&emmc.user))?),
                     boot: [Box::new(open(first.as_deref())?), Box::new(open(second.as_deref())?)],
                     active: active_boot_partition(emmc.partition_config),
                     fast: false,
                 }
             }
-            BootSwitches::Usb(file) => Medium::Usb(read(file)?),
+            BootSwitches::Usb(stream) => Medium::Usb(stream.clone()),
         })
     }
 
-    fn with_flash(&self, image: Image) -> Result<Box<dyn Storage>> {
-        Ok(match &self.hardware.flash {
-            Some(flash) => Box::new(Covered { flash: read(flash)?, image }),
-            None => Box::new(image),
-        })
+    fn covered(&self, image: Image) -> Box<dyn Storage> {
+        Box::new(Covered { image, covers: self.hardware.covers.clone() })
     }
 
     /// The devices after a reset.
@@ -126,7 +120,11 @@ impl Board {
         self.memory = Arc::new(Mutex::new(Model::new(&hardware.training)));
         let src = Src { cause, boot_mode: hardware.switches.pins() };
         let bus = Bus::imx8mp().with(src::BASE, src::LENGTH, src);
-        let bus = window::attach(bus, &self.memory);
+        let bus = window::attach(bus, &self.memory).with(
+            mode_registers::BASE,
+            mode_registers::LENGTH,
+            ModeRegisters,
+        );
         let dram = Dram::new(Arc::clone(&self.memory), hardware.dead_line);
         let bus = bus.with(dram::BASE, dram::LENGTH, dram);
         match &self.emmc {
@@ -156,28 +154,21 @@ fn open(path: Option<&Path>) -> Result<Image> {
     Ok(Image::new(file, false))
 }
 
-fn read(path: &Path) -> Result<Vec<u8>> {
-    fs::read(path).with_context(|| path.display().to_string())
-}
-
-/// A card with a flash.bin that is not written to it.
+/// A card image with something in front of it.
 struct Covered {
-    flash: Vec<u8>,
     image: Image,
+    covers: Vec<(u64, Vec<u8>)>,
 }
 
 impl Storage for Covered {
     fn read(&self, block: u64, bytes: &mut [u8; 512]) {
         self.image.read(block, bytes);
-        let from =
-            block.checked_sub(CARD_OFFSET / BLOCK).and_then(|n| usize::try_from(n * BLOCK).ok());
-        let rest = from.and_then(|from| self.flash.get(from..)).unwrap_or_default();
-        let count = rest.len().min(bytes.len());
-        bytes[..count].copy_from_slice(&rest[..count]);
-    }
-
-    fn write(&mut self, block: u64, bytes: &[u8; 512]) -> io::Result<()> {
-        self.image.write(block, bytes)
+        for (start, cover) in &self.covers {
+            let at = (block * 512).checked_sub(*start).and_then(|at| usize::try_from(at).ok());
+            let rest = at.and_then(|at| cover.get(at..)).unwrap_or_default();
+            let count = rest.len().min(bytes.len());
+            bytes[..count].copy_from_slice(&rest[..count]);
+        }
     }
 }
 
@@ -186,8 +177,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_flash_bin_covers_the_card_from_32_kib_on() {
-        let card = Covered { flash: vec![7; 600], image: Image::default() };
+    fn what_covers_a_card_is_read_instead_of_it() {
+        let card = Covered { image: Image::default(), covers: vec![(0x8000, vec![7; 600])] };
         let block = |number| {
             let mut bytes = [1; 512];
             card.read(number, &mut bytes);

@@ -11,6 +11,7 @@ pub mod decode;
 mod dram;
 pub mod gpc;
 mod hardware;
+pub mod mode_registers;
 mod port;
 mod rom;
 mod rsp;

@@ -39,10 +39,8 @@ pub(super) fn start(
     witness: &Witness,
 ) -> Result<u64> {
     let started = rom.start().map_err(|refused| {
-        anyhow!(
-            "the boot ROM finds nothing to boot ({}) and waits for a download",
-            refused.join("; ")
-        )
+        let refused = refused.join("; ");
+        anyhow!("the boot ROM finds no flash.bin ({refused}) and waits for a download")
     })?;
     let length = started.bytes.len();
     let from = rom.query(Question::ImageOffset).unwrap_or_default();
