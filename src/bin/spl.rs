@@ -84,8 +84,14 @@ mod spl {
             report.note(error);
         })?;
 
+        report.record.boot = Some(loaded.boot);
+        report.record.recovery = loaded.recovery;
+        report.record.times.loaded = clock.now();
+
         report.say(format_args!("starting BL31 at {:#x}", loaded.entry));
         Console.flush();
+        report.record.times.left = clock.now();
+        report.leave(memory.bytes(BOARD.hand_off));
         memory.enter(loaded.entry)
     }
 }

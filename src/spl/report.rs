@@ -34,6 +34,18 @@ impl<W: Write> Report<W> {
     pub fn fail(&mut self, error: &impl Coded) {
         self.say(format_args!("[{}] {error}", error.code()));
     }
+
+    /// Leaves the record in `room`, where the second stage looks for it. Without it the second stage
+    /// finds out by itself what it can.
+    pub fn leave(&mut self, room: Option<&mut [u8]>) {
+        let Some(room) = room else { return };
+        // What a boot before this one left is no longer true.
+        room.fill(0);
+        if let Err(error) = self.record.encode(room) {
+            room.fill(0);
+            self.fail(&error);
+        }
+    }
 }
 
 #[cfg(test)]
@@ -66,6 +78,21 @@ mod tests {
         let note = report.record.notes[0].unwrap();
         assert_eq!(note.code, 1003);
         assert!(note.text.starts_with(b"PMIC at 0x25: no answer\0"));
+    }
+
+    #[test]
+    fn the_second_stage_finds_the_record_or_nothing() {
+        let mut report = Report::new(String::new());
+        report.note(&Problem);
+        let mut room = [0x5a; 2048];
+        report.leave(Some(&mut room));
+        assert_eq!(HandOff::decode(&room), Ok(Some(report.record.clone())));
+
+        let mut small = [0x5a; 16];
+        report.leave(Some(&mut small));
+        assert_eq!(small, [0; 16], "half a record");
+        assert!(report.out.contains("[E1007]"));
+        report.leave(None);
     }
 
     #[test]
