@@ -17,7 +17,12 @@ mod spl {
         console::{self, Console},
         first_stage,
         soc::{boot_rom, reset, wdog::Watchdog},
-        spl::{Error, dram, load, report::Report, training_firmware},
+        spl::{
+            Error, dram,
+            load::{self, Memory as _},
+            report::Report,
+            training_firmware,
+        },
         time::Clock as _,
     };
 
