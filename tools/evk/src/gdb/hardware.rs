@@ -3,7 +3,7 @@
 use std::{
     fs::File,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use anyhow::{Context as _, Result};
@@ -19,6 +19,9 @@ use crate::{
     models::{
         boot_rom::{self, BootRom, Medium},
         ddr::{self, Model, window},
+        i2c,
+        ocotp::{self, Fuses},
+        pca9450::{self, OnBus, Pmic},
         usdhc::{Image, Rules, Storage},
     },
 };
@@ -63,6 +66,10 @@ pub struct Hardware {
     pub training: Vec<ddr::Fault>,
     /// A line to the memory that is not connected.
     pub dead_line: Option<DeadLine>,
+    /// What goes wrong on the bus of the PMIC.
+    pub i2c: Vec<i2c::Fault>,
+    /// Nobody is on that bus.
+    pub without_pmic: bool,
 }
 
 /// The board with what is in its slots.
@@ -70,7 +77,56 @@ pub(crate) struct Board {
     pub(crate) hardware: Hardware,
     pub(crate) card: Option<PathBuf>,
     pub(crate) emmc: Option<(Emmc, Rules)>,
+    devices: Devices,
+}
+
+/// Models that are asked afterwards what was done to them.
+struct Devices {
     memory: Arc<Mutex<Model>>,
+    i2c: Arc<Mutex<i2c::Controller>>,
+    pmic: pca9450::Shared,
+    fuses: Arc<Mutex<Fuses>>,
+}
+
+impl Devices {
+    fn new(hardware: &Hardware) -> Self {
+        let pmic = Pmic::shared();
+        let mut i2c = i2c::Controller::new();
+        if !hardware.without_pmic {
+            i2c = i2c.with(OnBus(Arc::clone(&pmic)));
+        }
+        i2c.set_faults(&hardware.i2c);
+        Self {
+            memory: Arc::new(Mutex::new(Model::new(&hardware.training))),
+            i2c: Arc::new(Mutex::new(i2c)),
+            pmic,
+            fuses: Arc::new(Mutex::new(Fuses::new())),
+        }
+    }
+
+    fn attach(&self, bus: Bus, dead_line: Option<DeadLine>) -> Bus {
+        let bus = window::attach(bus, &self.memory).with(
+            mode_registers::BASE,
+            mode_registers::LENGTH,
+            ModeRegisters,
+        );
+        let bus = ocotp::attach(i2c::attach(bus, &self.i2c), &self.fuses);
+        let dram = Dram::new(Arc::clone(&self.memory), dead_line);
+        bus.with(dram::BASE, dram::LENGTH, dram)
+    }
+
+    fn broken_rules(&self) -> Vec<String> {
+        let mut broken = locked(&self.memory).broken_rules().to_vec();
+        broken.extend_from_slice(locked(&self.i2c).broken_rules());
+        broken.extend_from_slice(locked(&self.pmic).broken_rules());
+        broken.extend_from_slice(locked(&self.fuses).broken_rules());
+        broken
+    }
+}
+
+fn locked<T>(model: &Mutex<T>) -> MutexGuard<'_, T> {
+    // A model that panicked has ended the emulation.
+    model.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Board {
@@ -79,8 +135,8 @@ impl Board {
         card: Option<PathBuf>,
         emmc: Option<(Emmc, Rules)>,
     ) -> Self {
-        let memory = Arc::new(Mutex::new(Model::new(&hardware.training)));
-        Self { hardware, card, emmc, memory }
+        let devices = Devices::new(&hardware);
+        Self { hardware, card, emmc, devices }
     }
 
     /// The boot ROM after a reset.
@@ -115,18 +171,12 @@ impl Board {
     }
 
     /// The devices after a reset.
-    pub(super) fn devices(&mut self, cause: Cause) -> Result<Bus> {
+    pub(super) fn reset(&mut self, cause: Cause) -> Result<Bus> {
         let hardware = &self.hardware;
-        self.memory = Arc::new(Mutex::new(Model::new(&hardware.training)));
+        self.devices = Devices::new(hardware);
         let src = Src { cause, boot_mode: hardware.switches.pins() };
         let bus = Bus::imx8mp().with(src::BASE, src::LENGTH, src);
-        let bus = window::attach(bus, &self.memory).with(
-            mode_registers::BASE,
-            mode_registers::LENGTH,
-            ModeRegisters,
-        );
-        let dram = Dram::new(Arc::clone(&self.memory), hardware.dead_line);
-        let bus = bus.with(dram::BASE, dram::LENGTH, dram);
+        let bus = self.devices.attach(bus, hardware.dead_line);
         match &self.emmc {
             Some((emmc, rules)) => emmc.attach(bus, rules),
             None => Ok(bus),
@@ -135,7 +185,7 @@ impl Board {
 
     /// What the firmware did that the devices do not stand, since the last reset.
     pub(super) fn broken_rules(&self) -> Vec<String> {
-        self.memory.lock().unwrap_or_else(PoisonError::into_inner).broken_rules().to_vec()
+        self.devices.broken_rules()
     }
 }
 

@@ -61,6 +61,7 @@ pub struct Witness(Arc<Mutex<Heard>>);
 #[derive(Default)]
 struct Heard {
     events: Vec<String>,
+    broken_rules: Vec<String>,
     stores: Vec<Store>,
     accesses: usize,
 }
@@ -110,7 +111,13 @@ impl Witness {
         }
     }
 
-    /// What the boot ROM did and what devices complained about, in order.
+    /// What the first stage did that devices or the boot ROM do not stand, up to the last reset or
+    /// the second stage.
+    pub fn broken_rules(&self) -> Vec<String> {
+        self.lock().broken_rules.clone()
+    }
+
+    /// What the boot ROM did, and which stages were reached.
     pub fn events(&self) -> Vec<String> {
         self.lock().events.clone()
     }
@@ -186,20 +193,27 @@ impl Port<'_> {
 
     /// A reset: devices as they are when power comes, and the boot ROM's work.
     fn start_over(&mut self) -> Result<Resumption> {
+        self.note_broken_rules();
         let board = self.board.as_mut().context("a reset, and no boot ROM")?;
-        board.broken_rules().into_iter().for_each(|rule| self.witness.tell(rule));
         let cause = if self.resets == 0 { Cause::PowerOn } else { Cause::Watchdog };
         self.resets += 1;
         self.instructions.clear();
         let mut registers = self.machine.registers()?;
         let rom = board.rom()?;
         let entry = rom::start(&rom, &mut self.machine, &mut registers, self.witness)?;
-        let bus = rom::attach(board.devices(cause)?, &rom);
+        let bus = rom::attach(board.reset(cause)?, &rom);
         self.rom = Some(rom);
         self.remove(|_| true)?;
         self.bus = bus;
         self.watch()?;
         Ok((entry, registers))
+    }
+
+    /// Asks the devices what the firmware did wrong since the last reset.
+    fn note_broken_rules(&self) {
+        let broken = self.board.as_ref().map(|board| board.broken_rules());
+        let rom = self.rom.as_ref().map(BootRom::broken_rules);
+        self.witness.lock().broken_rules.extend([broken, rom].into_iter().flatten().flatten());
     }
 
     /// Does what the stopped instruction would have done, and steps over it.
@@ -235,6 +249,8 @@ impl Port<'_> {
         match registers.pc() {
             SECOND_STAGE => {
                 self.machine.clear_breakpoint(SECOND_STAGE)?;
+                self.note_broken_rules();
+                self.witness.tell("the second stage is entered");
                 self.remove(|region| !region.stays)?;
                 let needed = self.board.is_some() || !self.bus.regions.is_empty();
                 Ok(needed.then_some((SECOND_STAGE, registers)))
