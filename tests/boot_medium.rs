@@ -50,8 +50,12 @@ struct Image {
 
 impl Image {
     fn of(parts: Vec<(PartKind, Vec<u8>)>) -> Self {
+        Self::with_spl(5000, parts)
+    }
+
+    fn with_spl(spl_size: usize, parts: Vec<(PartKind, Vec<u8>)>) -> Self {
         let training = [2, 3, 4, 5].map(|seed| content(seed, 700));
-        let spl = content(1, 5000);
+        let spl = content(1, spl_size);
         let pieces: Vec<_> =
             parts.iter().map(|(kind, bytes)| Piece { kind: *kind, bytes }).collect();
         let input =
@@ -309,6 +313,17 @@ fn a_host_that_sent_more_than_the_rom_took_is_followed() {
     for drained in [0, 64, 512, 1024, 4096, 0x2_0000] {
         let rom = BootRom::new(usb(&image)).with_drained(drained);
         boot(&rom).assert_loaded(&image);
+    }
+}
+
+#[test]
+fn the_host_is_not_left_waiting() {
+    for spl_size in [5000, 5500, 6000, 6500] {
+        let parts = Image::small(40).parts;
+        let image = Image::with_spl(spl_size, parts);
+        let rom = BootRom::new(usb(&image));
+        boot(&rom).assert_loaded(&image);
+        assert_eq!(rom.left_in_stream(), 0);
     }
 }
 

@@ -25,8 +25,12 @@ pub const CONTAINER_ROOM: usize = 4096;
 pub const FIRST_STAGE_ALIGNMENT: usize = 64;
 /// Recovery parts go to multiples of this, so that a kernel need not be moved.
 const RECOVERY_ALIGNMENT: u64 = 2 << 20;
-/// Zeros at the end: a stream is read in whole units, counted from where the boot ROM stopped.
+/// Zeros at the end: a stream is read in whole units, counted from where the boot ROM stopped, and
+/// nobody knows what happens to who asks for more than there is.
 const STREAM_TAIL: usize = 4096;
+/// From where the boot ROM stops to the end are whole units of a stream, so that nothing is left for
+/// which the host would wait (NXP's uuu calls that a timeout: mfgtools issue 416).
+const STREAM_UNIT: usize = 1024;
 
 /// A part to be loaded by the first stage.
 #[derive(Clone, Copy, Debug)]
@@ -57,6 +61,7 @@ pub fn image(target: &Target, input: &Input<'_>) -> Result<Vec<u8>, Error> {
         }
     }
     let (mut image, loaded) = loaded_part(target, input)?;
+    let behind_unit = image.len() % STREAM_UNIT;
     image.resize(target.container_at as usize + CONTAINER_ROOM, 0);
 
     let mut parts = vec![loaded];
@@ -68,7 +73,7 @@ pub fn image(target: &Target, input: &Input<'_>) -> Result<Vec<u8>, Error> {
         image.extend_from_slice(piece.bytes);
         image.resize(image.len().next_multiple_of(PART_ALIGNMENT), 0);
     }
-    image.resize(image.len() + STREAM_TAIL, 0);
+    image.resize(image.len() + STREAM_TAIL + behind_unit, 0);
     let size = narrow(image.len())?;
     let container = container(target, Role::Image, target.container_at, size, &parts)?;
     let start = target.container_at as usize;

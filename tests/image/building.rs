@@ -42,7 +42,7 @@ fn the_largest_first_stage_with_padded_firmware_leaves_room_for_a_signature() {
     // BL31 is loaded there while the first stage still runs.
     assert!(header.this + header.length < 0x97_0000);
     assert!(image.len() <= 0x3e_0000 - 0x8000);
-    assert!(image.len().is_multiple_of(1024));
+    assert!(image.len().is_multiple_of(512));
 }
 
 #[test]

@@ -387,6 +387,14 @@ impl BootRom {
         self.state.borrow().broken_rules.clone()
     }
 
+    /// Bytes of what the host sends that nobody has taken.
+    pub fn left_in_stream(&self) -> usize {
+        match &self.medium {
+            Medium::Usb(stream) => stream.len().saturating_sub(self.state.borrow().position),
+            _ => 0,
+        }
+    }
+
     /// How often something was downloaded.
     pub fn downloads(&self) -> usize {
         self.state.borrow().calls
