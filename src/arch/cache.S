@@ -1,4 +1,4 @@
-.section .text.flush_data_caches, "ax"
+.section .entry.flush_data_caches, "ax"
 
 // Cleans and invalidates every level of data cache, by set and way: right only while this core alone
 // runs and its caches are off. Clobbers x7-x17; touches no memory.

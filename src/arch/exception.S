@@ -21,15 +21,7 @@
     vector 5
     vector 6
     vector 7
-    vector 8
-    vector 9
-    vector 10
-    vector 11
-    vector 12
-    vector 13
-    vector 14
-    vector 15
-
+    // Those of lower exception levels are left out: nothing runs there that would come back here.
     .balign 0x80
 save:
     mrs     x1, tpidr_el0
@@ -124,7 +116,7 @@ give_up:
     wfi
     b       give_up
 
-.section .text.tries, "ax"
+.section .entry.tries, "ax"
 
 // Reads the 32 bits at x0 if the bus lets it. Gives x0: value, x1: 1 if it was read.
 .globl try_read32

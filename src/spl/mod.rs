@@ -67,13 +67,13 @@ impl Coded for Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NoTime => f.write_str("the system counter stands still: no wait would end"),
+            Self::NoTime => f.write_str("the system counter stands still"),
             Self::TrainingFirmware(error) => error.fmt(f),
             Self::Dram(error) => error.fmt(f),
             Self::Medium(error) => error.fmt(f),
             Self::Load(error) => error.fmt(f),
             Self::NoMemory => {
-                f.write_str("the memory is smaller than this board's first stage needs")
+                f.write_str("less memory than the board should have")
             }
         }
     }

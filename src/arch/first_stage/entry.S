@@ -59,7 +59,7 @@ park_first_stage:
     wfi
     b       park_first_stage
 
-.section .text.caches_on, "ax"
+.section .entry.caches_on, "ax"
 
 // x0: root of the tables, x1: MAIR, x2: TCR, x3: SCTLR. Touches no memory.
 .globl caches_on
@@ -77,7 +77,7 @@ caches_on:
     isb
     ret     x4
 
-.section .text.caches_off, "ax"
+.section .entry.caches_off, "ax"
 
 // x0: SCTLR. All that was written is in memory afterwards. Touches no memory.
 .globl caches_off
@@ -93,7 +93,7 @@ caches_off:
     isb
     ret     x4
 
-.section .text.leave_first_stage, "ax"
+.section .entry.leave_first_stage, "ax"
 
 // x0: where to. The next stage finds no argument that it could take for one.
 .globl leave_first_stage

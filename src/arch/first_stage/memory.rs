@@ -38,7 +38,7 @@ impl OnChip {
         });
         let image = mmu::image_regions(&layout::linked()).into_iter();
         for (range, rights) in image.chain([(behind, Rights::Constants)]).chain(registers) {
-            tables.map(range, rights).unwrap_or_else(|error| panic!("first tables: {error}"));
+            assert!(tables.map(range, rights).is_ok(), "first tables");
         }
         Self { tables }
     }
@@ -63,11 +63,8 @@ impl OnChip {
         // DRAM last: it may take tables of its own.
         for region in bl31.into_iter().chain(dram.banks().next()) {
             let range = region.start()..region.end();
-            let mapped = tables.map(range.clone(), Rights::Data);
-            mapped.unwrap_or_else(|error| panic!("{region}: {error}"));
-            if own.insert(range).is_err() {
-                unreachable!("two ranges");
-            }
+            let mapped = tables.map(range.clone(), Rights::Data).is_ok();
+            assert!(mapped && own.insert(range).is_ok(), "tables for {region}");
         }
         Memory { tables, own }
     }
