@@ -77,7 +77,7 @@ mod hardware {
     use log::{Log, Metadata};
 
     use super::*;
-    use crate::arch::single_core::SingleCore;
+    use crate::arch::single_core::{Late, SingleCore};
     use crate::arch::timer::GenericTimer;
     use crate::board::BOARD;
     use crate::driver::uart::Uart;
@@ -86,7 +86,7 @@ mod hardware {
 
     type Port = Lines<Uart<Hardware, GenericTimer>>;
 
-    static PORT: SingleCore<RefCell<Option<Port>>> = SingleCore::new(RefCell::new(None));
+    static PORT: SingleCore<RefCell<Late<Port>>> = SingleCore::new(RefCell::new(Late::Absent));
     static STARTED: SingleCore<Cell<bool>> = SingleCore::new(Cell::new(false));
 
     fn port(bus: Hardware) -> Port {
@@ -99,7 +99,7 @@ mod hardware {
 
     /// Starts the board's console.
     pub fn start(bus: Hardware) -> Console {
-        PORT.replace(Some(port(bus)));
+        PORT.replace(Late::Present(port(bus)));
         Console
     }
 

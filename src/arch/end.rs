@@ -4,7 +4,7 @@ use core::cell::Cell;
 use core::fmt::Write;
 use core::time::Duration;
 
-use super::single_core::SingleCore;
+use super::single_core::{Late, SingleCore};
 use crate::board::FIRST_STAGE;
 use crate::first_stage;
 use crate::mmio::Hardware;
@@ -30,22 +30,28 @@ pub(super) struct Restart {
     pub(super) after: Duration,
 }
 
-static ENDING: SingleCore<Cell<Ending>> =
-    SingleCore::new(Cell::new(Ending { name: "the loader", restart: None }));
+/// How a stage ends that has not decided.
+const STOP: Ending = Ending { name: "the loader", restart: None };
+
+static ENDING: SingleCore<Cell<Late<Ending>>> = SingleCore::new(Cell::new(Late::Absent));
 
 /// Decides how this stage ends; until then it stops for good.
 pub(super) fn decide(ending: Ending) {
-    ENDING.set(ending);
+    ENDING.set(Late::Present(ending));
+}
+
+fn ending() -> Ending {
+    ENDING.get().get().unwrap_or(STOP)
 }
 
 /// What a user calls the running stage.
 pub(super) fn stage() -> &'static str {
-    ENDING.get().name
+    ending().name
 }
 
 /// Says what comes, and ends the stage.
 pub(super) fn end(out: &mut impl Write) -> ! {
-    if let Some(restart) = ENDING.get().restart {
+    if let Some(restart) = ending().restart {
         let seconds = restart.after.as_secs();
         // Nothing else can be told to nobody else.
         let _ = writeln!(out, "firn: stopped; the board starts anew in {seconds} s");

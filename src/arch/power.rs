@@ -5,7 +5,7 @@
 use core::cell::Cell;
 use core::time::Duration;
 
-use super::single_core::SingleCore;
+use super::single_core::{Late, SingleCore};
 use crate::mmio::{Bus, Hardware};
 use crate::soc::wdog::{SERVICE_INTERVAL, Watchdog};
 
@@ -55,22 +55,23 @@ struct Attended {
     due: Duration,
 }
 
-static ATTENDED: SingleCore<Cell<Option<Attended>>> = SingleCore::new(Cell::new(None));
+static ATTENDED: SingleCore<Cell<Late<Attended>>> = SingleCore::new(Cell::new(Late::Absent));
 
 /// If `watchdog` runs, because a stage before or this one started it: from now on it is served with
 /// every look at the clock, which each wait and each load takes.
 pub fn attend(bus: Hardware, watchdog: Watchdog) {
     if watchdog.is_running(&bus) {
         watchdog.serve(&bus);
-        ATTENDED.set(Some(Attended { bus, watchdog, due: Duration::ZERO }));
+        ATTENDED.set(Late::Present(Attended { bus, watchdog, due: Duration::ZERO }));
     }
 }
 
 /// Serves the watchdog if it is time.
 pub(super) fn tick(now: Duration) {
-    let Some(attended) = ATTENDED.get() else { return };
+    let Some(attended) = ATTENDED.get().get() else { return };
     if now >= attended.due {
         attended.watchdog.serve(&attended.bus);
-        ATTENDED.set(Some(Attended { due: now.saturating_add(SERVICE_INTERVAL), ..attended }));
+        let due = now.saturating_add(SERVICE_INTERVAL);
+        ATTENDED.set(Late::Present(Attended { due, ..attended }));
     }
 }

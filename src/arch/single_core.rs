@@ -54,3 +54,33 @@ impl<T> TakeOnce<T> {
         Some(unsafe { &mut *self.value.get() })
     }
 }
+
+/// A value that is only there once the stage runs. Until then it is all zeros, which takes no room in
+/// the stage's file; an `Option` may mark what is absent by another pattern.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(u8)]
+pub enum Late<T> {
+    /// Not there yet.
+    #[default]
+    Absent,
+    /// There.
+    Present(T),
+}
+
+impl<T> Late<T> {
+    /// The value, if it is there.
+    pub fn get(self) -> Option<T> {
+        match self {
+            Self::Absent => None,
+            Self::Present(value) => Some(value),
+        }
+    }
+
+    /// The value in its place, if it is there.
+    pub fn as_mut(&mut self) -> Option<&mut T> {
+        match self {
+            Self::Absent => None,
+            Self::Present(value) => Some(value),
+        }
+    }
+}
