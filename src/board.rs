@@ -45,7 +45,7 @@ pub struct Board {
     /// DRAM that the first stage may use until it ends.
     pub scratch: Region,
     /// Where the parts of its flash.bin go.
-    pub image: Target,
+    pub image: &'static Target,
 }
 
 /// What the first stage does to the SoC and its supplies on a board.

@@ -46,13 +46,13 @@ pub static BOARD: Board = Board {
     // Below the second stage.
     hand_off: Region::new(0x401f_e000, 0x2000),
     scratch: Region::new(0x401c_0000, 0x2_0000),
-    image: IMAGE,
+    image: &IMAGE,
 };
 
 /// Load addresses are those that TF-A's port is built for (`plat/imx/imx8m/imx8mp/include/
 /// platform_def.h`: BL31 in the last 128 KiB of on-chip memory, BL33 at 0x40200000, OP-TEE at
 /// 0x56000000, whose last 4 MiB are shared memory).
-const IMAGE: Target = Target {
+static IMAGE: Target = Target {
     board: "imx8mp-evk",
     entry: boot_rom::ENTRY,
     load_max: boot_rom::LOAD_MAX,

@@ -47,7 +47,9 @@ mod spl {
 
     fn boot(machine: FirstStage, report: &mut Report<Console>) -> Result<Infallible, Error> {
         let FirstStage { bus, clock, rom, cells, memory, behind, saved_timing, .. } = machine;
-        report.say(format_args!("Firn {VERSION}, first stage, on {}", BOARD.name));
+        // A copy: the reference would hold all of the board's data.
+        let board = BOARD.name;
+        report.say(format_args!("Firn {VERSION}, first stage, on {board}"));
         if !machine.has_time {
             return Err(Error::NoTime);
         }
