@@ -60,7 +60,7 @@ impl Image {
             parts.iter().map(|(kind, bytes)| Piece { kind: *kind, bytes }).collect();
         let input =
             Input { spl: &spl, training: training.each_ref().map(Vec::as_slice), pieces: &pieces };
-        let bytes = build::image(&BOARD.image, &input).unwrap();
+        let bytes = build::image(BOARD.image, &input).unwrap();
         Self { parts, bytes }
     }
 
@@ -117,7 +117,7 @@ fn emmc(user: Vec<u8>, boot: [Vec<u8>; 2], active: Option<usize>, fast: bool) ->
 }
 
 fn flexspi(image: &Image) -> Plugged {
-    Plugged::FlexSpi(Box::new(build::for_flexspi(&BOARD.image, &image.bytes)))
+    Plugged::FlexSpi(Box::new(build::for_flexspi(BOARD.image, &image.bytes)))
 }
 
 fn usb(image: &Image) -> Plugged {
@@ -208,7 +208,7 @@ fn boot_into(mut memory: TestMemory, rom: &BootRom) -> Outcome {
     let mut scratch = Box::new(Scratch([0; SCRATCH_SIZE]));
     let lines = RefCell::new(Vec::new());
     let mut report = |error: &Error| lines.borrow_mut().push(line(error));
-    let target = &BOARD.image;
+    let target = BOARD.image;
     let result = load::load(rom, &medium, target, &mut memory, &mut scratch.0, &mut report);
     if let Err(error) = &result {
         lines.borrow_mut().push(line(error));
@@ -713,7 +713,7 @@ proptest! {
             let mut scratch = Box::new(Scratch([0; SCRATCH_SIZE]));
             let mut memory = TestMemory::new();
             let result = load::load(
-                &chip, &medium, &BOARD.image, &mut memory, &mut scratch.0, &mut |_| {},
+                &chip, &medium, BOARD.image, &mut memory, &mut scratch.0, &mut |_| {},
             );
             prop_assert!(result.is_err());
         }

@@ -133,7 +133,7 @@ fn loaded(spl: usize, firmware: &[Vec<u8>; 4]) -> (Vec<u8>, u32) {
             Piece { kind: PartKind::Loader, bytes: &program },
         ],
     };
-    let image = build::image(&BOARD.image, &input).unwrap();
+    let image = build::image(BOARD.image, &input).unwrap();
     let place = (64 + spl).next_multiple_of(64);
     (image[place..BOARD.image.container_at as usize].to_vec(), u32::try_from(place).unwrap())
 }

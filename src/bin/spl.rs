@@ -87,7 +87,7 @@ mod spl {
         let scratch = scratch.ok_or(Error::NoMemory)?;
         let medium = boot_rom::find(&bus, &rom)?;
         report.say(format_args!("loading from {medium}"));
-        let loaded = load::load(&rom, &medium, &BOARD.image, &mut memory, scratch, &mut |error| {
+        let loaded = load::load(&rom, &medium, BOARD.image, &mut memory, scratch, &mut |error| {
             report.note(error);
         })?;
 

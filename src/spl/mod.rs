@@ -72,9 +72,7 @@ impl fmt::Display for Error {
             Self::Dram(error) => error.fmt(f),
             Self::Medium(error) => error.fmt(f),
             Self::Load(error) => error.fmt(f),
-            Self::NoMemory => {
-                f.write_str("less memory than the board should have")
-            }
+            Self::NoMemory => f.write_str("less memory than the board should have"),
         }
     }
 }

@@ -22,7 +22,7 @@ use firn::{
 
 /// The board that images are built for.
 fn target() -> &'static Target {
-    &BOARD.image
+    BOARD.image
 }
 
 /// Bytes that differ from file to file and from place to place.

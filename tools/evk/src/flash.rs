@@ -66,7 +66,7 @@ impl Flash {
             self.parts.iter().map(|(kind, bytes)| Piece { kind: *kind, bytes }).collect();
         let training = self.training.each_ref().map(Vec::as_slice);
         let input = Input { spl: &self.spl, training, pieces: &pieces };
-        build::image(&BOARD.image, &input).map_err(|error| anyhow!("[{}] {error}", error.code()))
+        build::image(BOARD.image, &input).map_err(|error| anyhow!("[{}] {error}", error.code()))
     }
 }
 

@@ -47,7 +47,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
 
 /// The board of this name.
 fn target(board: &str) -> Result<&'static Target> {
-    let target = &BOARD.image;
+    let target = BOARD.image;
     ensure!(board == target.board, "no board {board:?}; there is {}", target.board);
     Ok(target)
 }

@@ -41,7 +41,7 @@ impl Payload {
     /// Opens a file and refuses it if it is damaged.
     pub(super) fn open(path: &Path) -> Result<Self> {
         let source = FileSource::open(path)?;
-        let images = survey(&source, &BOARD.image);
+        let images = survey(&source, BOARD.image);
         let shown = path.display();
         let kind = match images.first().map(|image| image.place) {
             Some(Place::Start) => Kind::Flash,

@@ -121,7 +121,7 @@ fn flash(dummies: bool) -> Vec<u8> {
         .collect::<Vec<_>>();
     let training = files.each_ref().map(Vec::as_slice);
     let input = Input { spl: &content(4, 2000), training, pieces: &pieces };
-    build::image(&BOARD.image, &input).unwrap()
+    build::image(BOARD.image, &input).unwrap()
 }
 
 /// A card with an MBR of these partitions: type, start and size in MiB.
