@@ -190,10 +190,14 @@ impl fmt::Display for Note {
 }
 
 impl Note {
+    /// The text's bytes.
+    fn bytes(&self) -> &[u8] {
+        self.text.split(|&byte| byte == 0).next().unwrap_or_default()
+    }
+
     /// What the text says, as far as it is text.
     pub fn text(&self) -> &str {
-        let end = self.text.iter().position(|&byte| byte == 0).unwrap_or(NOTE_TEXT);
-        let text = &self.text[..end];
+        let text = self.bytes();
         core::str::from_utf8(text).unwrap_or_else(|error| {
             core::str::from_utf8(&text[..error.valid_up_to()]).unwrap_or_default()
         })

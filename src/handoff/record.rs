@@ -125,7 +125,7 @@ impl HandOff {
             writer.entry(tag::TRAINING, &value)?;
         }
         for note in self.notes.iter().flatten() {
-            writer.entry(tag::NOTE, &[&note.code.to_le_bytes(), note.text().as_bytes()])?;
+            writer.entry(tag::NOTE, &[&note.code.to_le_bytes(), note.bytes()])?;
         }
         for (kind, region) in self.recovery.parts() {
             let Some(region) = region else { continue };

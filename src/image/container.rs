@@ -282,9 +282,12 @@ impl<'a> Container<'a> {
 
     /// The board that the image is for.
     pub fn board(&self) -> &'a str {
+        core::str::from_utf8(self.board_bytes()).unwrap_or_default()
+    }
+
+    fn board_bytes(&self) -> &'a [u8] {
         let field = &self.bytes[BOARD_AT..BOARD_AT + BOARD_SIZE];
-        let name = field.split(|&byte| byte == 0).next().unwrap_or_default();
-        core::str::from_utf8(name).unwrap_or_default()
+        field.split(|&byte| byte == 0).next().unwrap_or_default()
     }
 
     /// Refuses an image for another board than `board`, and a container of another role.
@@ -292,7 +295,8 @@ impl<'a> Container<'a> {
         if self.role != role {
             return Err(Error::at(self.layout.place, ErrorKind::Role(self.role as u16)));
         }
-        if self.board() != board {
+        // As bytes: a first stage has no room for judging text.
+        if self.board_bytes() != board.as_bytes() {
             return Err(Error::at(self.layout.place, ErrorKind::Board));
         }
         Ok(())
@@ -325,7 +329,7 @@ impl<'a> Container<'a> {
     }
 
     fn check_board(&self) -> Result<(), Error> {
-        let name = self.board().as_bytes();
+        let name = self.board_bytes();
         if name.is_empty() || !name.iter().all(u8::is_ascii_graphic) {
             let found = u64::from(name.first().copied().unwrap_or(0));
             let kind = ErrorKind::Container { field: "board", found };
