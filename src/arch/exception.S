@@ -28,7 +28,7 @@ save:
     cmp     x1, #2
     b.hs    give_up
     adrp    x2, __fault_stack_end
-    sub     x2, x2, x1, lsl #14         // 16 KiB each
+    sub     x2, x2, x1, lsl #13         // 8 KiB each
     sub     x2, x2, #{frame_size}
     add     x1, x1, #1
     msr     tpidr_el0, x1

@@ -49,9 +49,9 @@ const SCTLR_CACHED: u64 = SCTLR_RUNNING | 1 << 19 | 1 << 2 | 1;
 /// What the stack holds where it has never been.
 const STACK_PAINT: u64 = 0x7374_6163_6b3a_2d29;
 
-/// Translation tables: those of on-chip memory and registers, one for DRAM, and what
-/// [`Tables::map`] keeps in reserve.
-const TABLES: usize = 7;
+/// Translation tables: four of on-chip memory and registers, and what
+/// [`Tables::map`](super::mmu::Tables::map) wants to have left when DRAM is added.
+const TABLES: usize = 8;
 
 /// Bytes of OCRAM_S, which keeps the saved timing for BL31. Source: i.MX 8M Plus reference manual,
 /// memory map.
