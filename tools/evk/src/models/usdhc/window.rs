@@ -102,6 +102,9 @@ struct Gathered<'a> {
 
 impl Gathered<'_> {
     fn flush(&mut self) -> Result<(), BusError> {
+        if self.bytes.is_empty() {
+            return Ok(());
+        }
         let done = self.machine.write(self.start.into(), &self.bytes);
         self.bytes.clear();
         done.map_err(|_| BusError)
@@ -122,5 +125,67 @@ impl Memory for Gathered<'_> {
         }
         self.bytes.extend_from_slice(bytes);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::{Result, ensure};
+
+    use super::*;
+
+    /// Notes the writes that reach it. There is memory below 0x1000.
+    #[derive(Default)]
+    struct Written(Vec<(u64, Vec<u8>)>);
+
+    impl gdb::Machine for Written {
+        fn now(&self) -> Duration {
+            Duration::ZERO
+        }
+
+        fn read(&mut self, _: u64, bytes: &mut [u8]) -> Result<()> {
+            bytes.fill(self.0.len().to_le_bytes()[0]);
+            Ok(())
+        }
+
+        fn write(&mut self, address: u64, bytes: &[u8]) -> Result<()> {
+            ensure!(address < 0x1000, "no memory");
+            self.0.push((address, bytes.to_vec()));
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn neighbouring_writes_reach_the_machine_together_and_before_any_read() {
+        let mut machine = Written::default();
+        let mut memory = Gathered { machine: &mut machine, start: 0, bytes: Vec::new() };
+        for (address, byte) in [(0x100, 1), (0x102, 2), (0x200, 3)] {
+            memory.write(address, &[byte; 2]).unwrap();
+        }
+        let mut read = [0];
+        memory.read(0x200, &mut read).unwrap();
+        assert_eq!(read, [2], "writes before it");
+        assert_eq!(machine.0, [(0x100, vec![1, 1, 2, 2]), (0x200, vec![3, 3])]);
+    }
+
+    #[test]
+    fn a_write_to_where_no_memory_is_is_told() {
+        let mut machine = Written::default();
+        let mut memory = Gathered { machine: &mut machine, start: 0, bytes: Vec::new() };
+        memory.write(0x2000, &[1]).unwrap();
+        assert_eq!(memory.flush(), Err(BusError));
+    }
+
+    #[test]
+    fn an_access_of_another_width_breaks_a_rule_and_does_nothing() {
+        let slot = BOARD.cards.iter().find(|slot| slot.kind == CardKind::Emmc).unwrap();
+        let rules = Rules::default();
+        let controller = Controller::new(None, rules.clone());
+        let mut window = Window { slot, controller, skipped: Duration::ZERO, rules: rules.clone() };
+        let mut machine = Written::default();
+        window.write(0x28, Width::Half, 0xffff, &mut machine);
+        assert_eq!(window.read(0x28, Width::Byte, &mut machine), 0);
+        assert_eq!(rules.list().len(), 2);
+        assert_eq!(window.read(0x28, Width::Word, &mut machine), 0x0880_0020, "as after power-up");
     }
 }
