@@ -14,6 +14,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
+use firn::soc::boot_rom::CARD_OFFSET;
 
 use rustix::fs::{FlockOperation, seek};
 
@@ -119,13 +120,14 @@ pub struct Card {
     size: u64,
     table: Table,
     partitions: Vec<Partition>,
+    flash: Option<Vec<u8>>,
     damages: Vec<Damage>,
 }
 
 impl Card {
     /// A 4 GiB card (SDHC) without partitions.
     pub fn new(table: Table) -> Self {
-        Self { size: 4 * GIB, table, partitions: Vec::new(), damages: Vec::new() }
+        Self { size: 4 * GIB, table, partitions: Vec::new(), flash: None, damages: Vec::new() }
     }
 
     /// With another size in bytes: a power of two, because QEMU refuses other ones. Up to 2 GiB it
@@ -140,6 +142,13 @@ impl Card {
     #[must_use]
     pub fn partition(mut self, partition: Partition) -> Self {
         self.partitions.push(partition);
+        self
+    }
+
+    /// With a flash.bin where the boot ROM looks first.
+    #[must_use]
+    pub fn flash(mut self, image: Vec<u8>) -> Self {
+        self.flash = Some(image);
         self
     }
 
@@ -217,6 +226,12 @@ impl Card {
                 .with_context(|| format!("partition {:?}", partition.label))?;
         }
         let mut file = OpenOptions::new().write(true).open(path)?;
+        if let Some(flash) = &self.flash {
+            let end = CARD_OFFSET + flash.len() as u64;
+            ensure!(end <= FIRST_PARTITION, "flash.bin would end at {end:#x}, in a partition");
+            file.seek(SeekFrom::Start(CARD_OFFSET))?;
+            file.write_all(flash)?;
+        }
         for damage in &self.damages {
             let offset = damage.place.offset(self.size, extents)?;
             ensure!(offset + damage.length <= self.size, "damage beyond the end of the card");

@@ -12,6 +12,8 @@ pub(super) const END: u32 = 0x3d40_5000;
 
 const BASE: u32 = 0x3d40_0000;
 const STAT: u32 = BASE + 0x004;
+const MRCTRL0: u32 = BASE + 0x010;
+const MRCTRL1: u32 = BASE + 0x014;
 const PWRCTL: u32 = BASE + 0x030;
 const RFSHCTL3: u32 = BASE + 0x060;
 const ECCCFG1: u32 = BASE + 0x074;
@@ -141,6 +143,7 @@ impl Controller {
         let quasi_dynamic =
             matches!(address, DFIMISC | ECCCFG1) || matches!(offset, TURNAROUND | GAPS);
         let dynamic = matches!(address, DBG1 | RFSHCTL3 | PWRCTL | SWCTL | PCTRL_0 | SUBSYSTEM)
+            || matches!(address, MRCTRL0 | MRCTRL1)
             || SCRUBBER.contains(&address);
         if quasi_dynamic {
             let open = self.registers.get(&SWCTL) == Some(&0);
