@@ -62,6 +62,8 @@ pub struct Hardware {
     pub covers: Vec<(u64, Vec<u8>)>,
     /// What goes wrong in the boot ROM's services.
     pub rom: Vec<boot_rom::Fault>,
+    /// The boot ROM leaves no pointers to its log and to its record of the boot device.
+    pub no_rom_records: bool,
     /// What goes wrong when memory is trained.
     pub training: Vec<ddr::Fault>,
     /// A line to the memory that is not connected.

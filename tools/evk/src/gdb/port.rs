@@ -201,7 +201,7 @@ impl Port<'_> {
         let mut registers = self.machine.registers()?;
         let rom = board.rom()?;
         let entry = rom::start(&rom, &mut self.machine, &mut registers, self.witness)?;
-        let bus = rom::attach(board.reset(cause)?, &rom);
+        let bus = rom::attach(board.reset(cause)?, &rom, !board.hardware.no_rom_records);
         self.rom = Some(rom);
         self.remove(|_| true)?;
         self.bus = bus;

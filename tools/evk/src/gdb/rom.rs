@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Result, anyhow, bail, ensure};
-use firn::soc::boot_rom::{BootRom as _, Question};
+use firn::soc::boot_rom::{BootRom as _, EVENT_LOG_POINTER, Question, RECORD_POINTER};
 
 use super::{
     Bus, Device, Machine,
@@ -105,10 +105,13 @@ fn marks() -> Vec<u8> {
     (0..=u8::MAX).map(|place| place ^ 0x5a).collect()
 }
 
-/// Puts the ROM's own memory on `bus`.
-pub(super) fn attach(bus: Bus, rom: &BootRom) -> Bus {
-    let words = rom.memory().into_iter().filter(|(address, _)| *address < END).collect();
-    bus.with(RESET, END.into(), Tables { words, refusal: None })
+/// Puts the ROM's own memory on `bus`, with or without pointers to its records.
+pub(super) fn attach(bus: Bus, rom: &BootRom, records: bool) -> Bus {
+    let mut tables = Tables::new(rom);
+    if !records {
+        tables.words.extend([(EVENT_LOG_POINTER, 0), (RECORD_POINTER, 0)]);
+    }
+    bus.with(RESET, END.into(), tables)
 }
 
 /// The ROM, as far as software may look into it.
@@ -118,6 +121,11 @@ struct Tables {
 }
 
 impl Tables {
+    fn new(rom: &BootRom) -> Self {
+        let words = rom.memory().into_iter().filter(|(address, _)| *address < END).collect();
+        Self { words, refusal: None }
+    }
+
     fn word(&self, address: u64) -> Option<u64> {
         self.words.get(&u32::try_from(address).ok()?).copied().map(u64::from)
     }
@@ -149,9 +157,7 @@ mod tests {
     use crate::{gdb::NoMachine, models::boot_rom::Medium};
 
     fn tables() -> Tables {
-        let rom = BootRom::new(Medium::Usb(Vec::new()));
-        let words = rom.memory().into_iter().filter(|(address, _)| *address < END).collect();
-        Tables { words, refusal: None }
+        Tables::new(&BootRom::new(Medium::Usb(Vec::new())))
     }
 
     #[test]
