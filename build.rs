@@ -23,9 +23,12 @@ fn main() {
     if bare_metal && env::var_os("CARGO_FEATURE_FIRMWARE").is_some() {
         let root = env::var("CARGO_MANIFEST_DIR").unwrap_or_default();
         println!("cargo:rustc-link-arg-bins=-L{root}/linker");
-        for (binary, script) in
-            [("firn-loader", "loader.ld"), ("firn-spl", "spl.ld"), ("firn-faults", "loader.ld")]
-        {
+        for (binary, script) in [
+            ("firn-loader", "loader.ld"),
+            ("firn-spl", "spl.ld"),
+            ("firn-faults", "loader.ld"),
+            ("firn-first-stage-faults", "spl.ld"),
+        ] {
             println!("cargo:rustc-link-arg-bin={binary}=-T{root}/linker/{script}");
         }
     }

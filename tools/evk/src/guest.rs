@@ -32,7 +32,15 @@ pub fn build(target: &Path) -> Result<Guests> {
 /// Builds `tests/guest/faults.rs`, which is entered as the loader is and then misbehaves as it is
 /// told to.
 pub fn build_faults(target: &Path) -> Result<PathBuf> {
-    let name = "firn-faults";
+    build_firmware(target, "firn-faults")
+}
+
+/// Builds `tests/guest/first_stage_faults.rs`, likewise in the first stage's place.
+pub fn build_first_stage_faults(target: &Path) -> Result<PathBuf> {
+    build_firmware(target, "firn-first-stage-faults")
+}
+
+fn build_firmware(target: &Path, name: &str) -> Result<PathBuf> {
     let options = ["--package", "firn", "--features", "firmware", "--bin", name];
     flat(&cargo_build("Cargo.toml", target, &options)?, name)
 }
