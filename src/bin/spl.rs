@@ -47,13 +47,16 @@ mod spl {
 
     fn boot(machine: FirstStage, report: &mut Report<Console>) -> Result<Infallible, Error> {
         let FirstStage { bus, clock, rom, cells, memory, behind, saved_timing, .. } = machine;
+        report.record.times.entered = clock.now();
         // A copy: the reference would hold all of the board's data.
         let board = BOARD.name;
         report.say(format_args!("Firn {VERSION}, first stage, on {board}"));
         if !machine.has_time {
             return Err(Error::NoTime);
         }
-        report.record.times.entered = clock.now();
+        if machine.pending_error {
+            report.say(format_args!("an error (SError) that the boot ROM left was dropped"));
+        }
 
         let clocks = first_stage::set_up_soc(&bus, &clock, &FIRST_STAGE);
         clocks.unwrap_or_else(|error| report.note(&error));

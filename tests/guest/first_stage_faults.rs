@@ -57,7 +57,7 @@ mod faults {
             b'm' => machine.memory.with_caches(|| {
                 let _ = writeln!(console, "{:?}", machine.rom.query(Question::Version));
             }),
-            b's' => cached(|depth| drop(recurse(depth)), 1),
+            b's' => cached(overflow, 1),
             b'q' => {
                 let _ = writeln!(console, "{:?}", machine.rom.query(Question::BootDevice));
             }
@@ -70,8 +70,11 @@ mod faults {
             }
             b'l' => {
                 let left = first_stage::stack_left();
-                let sane = left > 0x4000 && left < 0xa000;
-                let _ = writeln!(console, "stack left is plausible: {sane}");
+                let _ = writeln!(console, "some stack is left: {}", left > Some(0x4000));
+            }
+            b'o' => {
+                write(layout.guard.start);
+                let _ = writeln!(console, "stack left {:?}", first_stage::stack_left());
             }
             b'1' | b'2' => pretend_reporting(u64::from(key - b'0')),
             b'a' => machine.memory.with_caches(|| call(layout.text.start)),
@@ -111,6 +114,10 @@ mod faults {
     fn breakpoint() {
         // SAFETY: the exception report takes over.
         unsafe { asm!("brk #0") };
+    }
+
+    fn overflow(depth: u64) {
+        let _ = recurse(depth);
     }
 
     #[expect(unconditional_recursion, reason = "what is tested")]

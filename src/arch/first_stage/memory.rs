@@ -92,9 +92,10 @@ impl Memory {
     /// Starts the next stage at `entry`: EL3, translation and data caches off, x0 to x3 = 0.
     ///
     /// # Panics
-    /// If that is not in this memory.
+    /// If that is not in this memory, or if the stack has overflown on the way here.
     pub fn enter(self, entry: u64) -> ! {
         assert!(self.own.contains(&(entry..entry.saturating_add(4))), "no code at {entry:#x}");
+        assert!(super::stack_left().is_some(), "stack overflow");
         // SAFETY: no Rust code runs after this; the next stage owns the machine.
         unsafe { leave_first_stage(entry) }
     }

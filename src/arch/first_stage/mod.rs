@@ -171,17 +171,19 @@ fn saved_timing() -> &'static mut [u32] {
     unsafe { slice::from_raw_parts_mut(ptr::with_exposed_provenance_mut(start), length / 4) }
 }
 
-/// Bytes that the stack never reached, with the gap below it; less than the gap has if it overflew.
-pub fn stack_left() -> usize {
+/// Bytes that the stack has never reached; `None` if it went into the gap below it, which nothing
+/// else notices while translation is off.
+pub fn stack_left() -> Option<usize> {
     let layout = layout::linked();
     let (start, length) = start_and_length(&(layout.guard.start..layout.stack.end));
+    let (_, gap) = start_and_length(&layout.guard);
     let start: *const u64 = ptr::with_exposed_provenance(start);
     let untouched = (0..length / 8).take_while(|&index| {
         // SAFETY: the stack and its gap; below the stack pointer nobody writes meanwhile, and above
         // it the first word that is not paint ends the search.
         unsafe { ptr::read_volatile(start.wrapping_add(index)) == STACK_PAINT }
     });
-    8 * untouched.count()
+    (8 * untouched.count()).checked_sub(gap)
 }
 
 /// The end of a first stage that has nothing left to try: says so, and leaves the rest to the
