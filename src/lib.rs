@@ -1,6 +1,10 @@
 //! Firn: second-stage bootloader for NixOS on NXP i.MX 8M boards.
 //!
-//! The way of a boot: the stage before (TF-A BL31, U-Boot's `booti`, or an emulator) enters
+//! The way of a boot: the boot ROM enters [`bin/spl.rs`](../firn_spl/index.html) at EL3; it readies the
+//! board ([`soc`], [`driver`]), brings DRAM up ([`ddr`]), loads and checks the rest of its image
+//! ([`spl`], [`image`]), leaves a record ([`handoff`]) and starts BL31.
+//!
+//! Then the stage before (TF-A BL31, U-Boot's `booti`, or an emulator) enters
 //! [`bin/loader.rs`](../firn_loader/index.html) at EL2; it brings up the MMU, the heap and the
 //! console ([`arch`]), finds cards ([`driver`]), partitions ([`block`]) and file systems ([`fs`]),
 //! lists generations ([`nixos`]), lets a person choose ([`menu`]), loads and places kernel,
@@ -26,7 +30,6 @@ pub mod devicetree;
 pub mod dma;
 pub mod driver;
 pub mod error;
-pub mod first_stage;
 pub mod fs;
 pub mod handoff;
 pub mod image;

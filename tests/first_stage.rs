@@ -12,8 +12,8 @@ use firn::{
     board::{BOARD, FIRST_STAGE},
     driver::{pca9450, uart::Uart},
     error::{Code, Coded},
-    first_stage::{self, PmicError},
     soc::{analog::Unlocked, counter, reset, wdog::Watchdog},
+    spl::platform::{self, PmicError},
 };
 
 /// Stores of mainline U-Boot's SPL, see fixtures/ddr/README.md.
@@ -30,8 +30,8 @@ struct Outcome {
 fn before_dram(bench: &Bench) -> Outcome {
     let hertz = counter::start(bench);
     Uart::new(bench, bench, BOARD.console_uart).initialise(BOARD.console_setup);
-    let clocks = first_stage::set_up_soc(bench, bench, &FIRST_STAGE);
-    let pmic = first_stage::before_dram(bench, bench, &FIRST_STAGE);
+    let clocks = platform::set_up_soc(bench, bench, &FIRST_STAGE);
+    let pmic = platform::before_dram(bench, bench, &FIRST_STAGE);
     Outcome { hertz, clocks, pmic }
 }
 
@@ -165,7 +165,7 @@ fn after_dram_the_registers_get_what_u_boot_writes_but_for_listed_differences() 
     before_dram(&bench);
     bench.take_stores();
     let cause = reset::take_cause(&bench, Watchdog(BOARD.watchdog), Some(0x80));
-    assert_eq!(first_stage::after_dram(&bench, &bench, &FIRST_STAGE), Ok(()));
+    assert_eq!(platform::after_dram(&bench, &bench, &FIRST_STAGE), Ok(()));
     assert_eq!(cause.to_string(), "power-on");
     assert_eq!(bench.broken_rules(), [""; 0]);
     assert_differs(AFTER_DRAM, &bench.take_stores(), DIFFERS_AFTER_DRAM);
@@ -185,7 +185,7 @@ fn the_supplies_are_those_that_dram_at_4000_mts_needs() {
 fn without_its_voltage_the_gic_is_not_to_run_at_500_mhz() {
     let bench = Bench::new().without_pmic();
     before_dram(&bench);
-    let _ = first_stage::after_dram(&bench, &bench, &FIRST_STAGE);
+    let _ = platform::after_dram(&bench, &bench, &FIRST_STAGE);
     assert_eq!(bench.broken_rules(), ["GIC at 500 MHz with 8500 * 0.1 mV"]);
 }
 
@@ -194,11 +194,11 @@ fn clocks_and_supplies_are_ready_within_two_milliseconds() {
     let bench = Bench::new();
     counter::start(&bench);
     let start = bench.elapsed();
-    first_stage::set_up_soc(&bench, &bench, &FIRST_STAGE).unwrap();
+    platform::set_up_soc(&bench, &bench, &FIRST_STAGE).unwrap();
     let clocks = bench.elapsed() - start;
     let (stores, loads) = (bench.take_stores().len(), bench.loads());
     println!("clocks: {clocks:?}, {stores} stores, {loads} loads");
-    first_stage::before_dram(&bench, &bench, &FIRST_STAGE).unwrap();
+    platform::before_dram(&bench, &bench, &FIRST_STAGE).unwrap();
     let supplies = bench.elapsed() - start - clocks;
     let (stores, loads) = (bench.take_stores().len(), bench.loads() - loads);
     println!("filter and supplies: {supplies:?}, {stores} stores, {loads} loads");
@@ -210,7 +210,7 @@ fn a_missing_pmic_costs_a_millisecond() {
     let bench = Bench::new().without_pmic();
     counter::start(&bench);
     let start = bench.elapsed();
-    let error = first_stage::before_dram(&bench, &bench, &FIRST_STAGE).unwrap_err();
+    let error = platform::before_dram(&bench, &bench, &FIRST_STAGE).unwrap_err();
     let cost = bench.elapsed() - start;
     println!("missing PMIC: {cost:?}");
     assert_eq!(error.code(), Code::PmicSilent);
@@ -261,7 +261,7 @@ fn a_pmic_that_falls_silent_at_any_byte_is_told_within_two_milliseconds() {
         let bench = Bench::new().with_faults(&[Fault::Deaf(byte)]);
         counter::start(&bench);
         let start = bench.elapsed();
-        let error = first_stage::before_dram(&bench, &bench, &FIRST_STAGE).unwrap_err();
+        let error = platform::before_dram(&bench, &bench, &FIRST_STAGE).unwrap_err();
         assert_eq!(error.code(), Code::PmicSilent, "byte {byte}: {error}");
         let cost = bench.elapsed() - start;
         assert!(cost < Duration::from_millis(2), "byte {byte}: {cost:?}");
@@ -346,7 +346,7 @@ fn only_a_part_with_two_cores_has_the_others_powered_down() {
 fn stopping_sets_up_the_watchdogs_pad_before_it_runs() {
     let bench = Bench::new();
     let watchdog = Watchdog(BOARD.watchdog);
-    first_stage::reset_after(&bench, &FIRST_STAGE, watchdog, Duration::from_secs(10));
+    platform::reset_after(&bench, &FIRST_STAGE, watchdog, Duration::from_secs(10));
     assert_eq!(
         lines(&bench.take_stores()),
         [

@@ -6,9 +6,9 @@ use core::time::Duration;
 
 use super::single_core::{Late, SingleCore};
 use crate::board::FIRST_STAGE;
-use crate::first_stage;
 use crate::mmio::Hardware;
 use crate::soc::wdog::Watchdog;
+use crate::spl::platform;
 
 /// How a stage ends.
 #[derive(Clone, Copy)]
@@ -55,7 +55,7 @@ pub(super) fn end(out: &mut impl Write) -> ! {
         let seconds = restart.after.as_secs();
         // Nothing else can be told to nobody else.
         let _ = writeln!(out, "firn: stopped; the board starts anew in {seconds} s");
-        first_stage::reset_after(&restart.bus, &FIRST_STAGE, restart.watchdog, restart.after);
+        platform::reset_after(&restart.bus, &FIRST_STAGE, restart.watchdog, restart.after);
     } else {
         let _ = out.write_str("firn: stopped; reset the board\n");
     }

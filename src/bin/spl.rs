@@ -15,11 +15,11 @@ mod spl {
         },
         board::{BOARD, FIRST_STAGE, MEMORY},
         console::{self, Console},
-        first_stage,
         soc::{boot_rom, reset, wdog::Watchdog},
         spl::{
             Error, dram,
             load::{self, Memory as _},
+            platform,
             report::Report,
             training_firmware,
         },
@@ -58,9 +58,9 @@ mod spl {
             report.say(format_args!("an error (SError) that the boot ROM left was dropped"));
         }
 
-        let clocks = first_stage::set_up_soc(&bus, &clock, &FIRST_STAGE);
+        let clocks = platform::set_up_soc(&bus, &clock, &FIRST_STAGE);
         clocks.unwrap_or_else(|error| report.note(&error));
-        let supplies = first_stage::before_dram(&bus, &clock, &FIRST_STAGE);
+        let supplies = platform::before_dram(&bus, &clock, &FIRST_STAGE);
         let cause = reset::take_cause(&bus, Watchdog(BOARD.watchdog), supplies.ok());
         report.say(format_args!("reset: {cause}"));
         report.record.reset = Some(cause);
@@ -81,7 +81,7 @@ mod spl {
 
         // At the voltages that a silent PMIC starts with, they are too fast.
         if supplies.is_ok() {
-            let clocks = first_stage::after_dram(&bus, &clock, &FIRST_STAGE);
+            let clocks = platform::after_dram(&bus, &clock, &FIRST_STAGE);
             clocks.unwrap_or_else(|error| report.note(&error));
         }
 

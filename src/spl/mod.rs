@@ -1,12 +1,14 @@
 //! The first stage's steps, over traits, so that they are tested on a host. Nothing here allocates.
 //!
-//! `bin/spl.rs` puts them in their order: [`training_firmware`] finds what the boot ROM has loaded
-//! along, [`dram`] brings memory up with it, [`load`] fills that. [`report`] is the line to a person.
+//! `bin/spl.rs` puts them in their order: [`platform`] readies the SoC, [`training_firmware`] finds
+//! what the boot ROM has loaded along, [`dram`] brings memory up with it, [`load`] fills that.
+//! [`report`] is the line to a person.
 
 #![forbid(unsafe_code)]
 
 pub mod dram;
 pub mod load;
+pub mod platform;
 pub mod report;
 pub mod training_firmware;
 
