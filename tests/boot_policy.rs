@@ -560,13 +560,30 @@ fn good_card() -> Card {
 fn a_system_sent_over_usb_boots_without_a_card() {
     let sent = kernel(7, 0x1_0000);
     let mut board = TestBoard::new([]);
-    let Outcome::Kernel(hand_over) = board.run_with(&facts_with(recovery(sent.clone()))) else {
-        panic!("{}", log())
-    };
+    let facts = facts_with(recovery(sent.clone()));
+    let Outcome::Kernel(hand_over) = board.run_with(&facts) else { panic!("{}", log()) };
     assert_eq!(board.memory(hand_over.kernel)[..sent.len()], sent);
-    assert_eq!(board.memory(hand_over.initrd.unwrap()), b"an initrd");
+    // The initrd stays where it is.
+    let initrd = facts.recovery.unwrap().initrd.unwrap();
+    let region = Region::new(initrd.as_ptr().addr() as u64, initrd.len() as u64);
+    assert_eq!(hand_over.initrd, Some(region));
+    let tree = DeviceTree::validate(board.memory(hand_over.device_tree)).unwrap();
+    let end = tree.find("/chosen").unwrap().property("linux,initrd-end").unwrap().as_u64();
+    assert_eq!(end, Some(region.end()));
     assert_eq!(board.command_line(&hand_over), "installer quiet");
     assert!(board.line().contains("System sent over USB"), "{}", board.line());
+}
+
+#[test]
+fn an_initrd_that_lies_where_the_kernel_must_not_look_is_copied() {
+    let mut facts = facts_with(recovery(kernel(7, 0x1000)));
+    let initrd = facts.recovery.unwrap().initrd.unwrap();
+    let place = Region::new(initrd.as_ptr().addr() as u64, initrd.len() as u64);
+    facts.taken.push((place, "boot image", Mapping::Normal));
+    facts.taken.push((Region::new(place.start() + 4, 1), "somebody", Mapping::Forbidden));
+    let mut board = TestBoard::new([]);
+    let Outcome::Kernel(hand_over) = board.run_with(&facts) else { panic!("{}", log()) };
+    assert_eq!(board.memory(hand_over.initrd.unwrap()), initrd);
 }
 
 #[test]

@@ -53,14 +53,14 @@ pub trait LoadMemory {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unavailable(pub Region);
 
-/// A kernel that is ready to be entered: the regions that were claimed for it.
+/// A kernel that is ready to be entered: the regions that hold it and what it is given.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HandOver {
     /// The kernel with its BSS; its first instruction is at the start.
     pub kernel: Region,
     /// The device tree.
     pub device_tree: Region,
-    /// The initrds.
+    /// The initrds; one that was in memory already is where it was.
     pub initrd: Option<Region>,
 }
 
@@ -109,18 +109,23 @@ pub fn load(
         );
     }
     let device_tree = (tree.size() + chosen.room()) as u64;
-    let request = Request { kernel: kernel.image, initrd: initrds.layout.size, device_tree };
+    let in_place = initrds.in_place(&map);
+    let initrd_size = if in_place.is_some() { 0 } else { initrds.layout.size };
+    let request = Request { kernel: kernel.image, initrd: initrd_size, device_tree };
     let plan = Plan::new(&map, &request)?;
     log::debug!("memory map\n{plan}");
 
     kernel.read_into(memory.claim(plan.kernel)?)?;
-    if let Some(region) = plan.initrd {
-        initrds.read_into(memory.claim(region)?)?;
+    match (in_place, plan.initrd) {
+        (Some(place), _) => log::info!("initrd {}, where it is", Size(place.size())),
+        (None, Some(region)) => initrds.read_into(memory.claim(region)?)?,
+        (None, None) => {}
     }
-    chosen.initrd = plan.initrd;
+    let initrd = in_place.or(plan.initrd);
+    chosen.initrd = initrd;
     chosen.write(&mut tree).map_err(tree_memory::Error::from)?;
     tree.write_to(memory.claim(plan.device_tree)?).map_err(tree_memory::Error::from)?;
-    Ok(HandOver { kernel: plan.kernel, device_tree: plan.device_tree, initrd: plan.initrd })
+    Ok(HandOver { kernel: plan.kernel, device_tree: plan.device_tree, initrd })
 }
 
 impl Facts<'_> {
@@ -187,6 +192,16 @@ impl<'p> Initrds<'p> {
         let sizes: Vec<u64> = files.iter().map(|file| file.size()).collect();
         let layout = InitrdLayout::new(&sizes)?;
         Ok(Self { paths, files, layout })
+    }
+
+    /// Where the only one lies, if it is in memory: it may be large, and the kernel takes it from
+    /// anywhere that is nobody else's.
+    fn in_place(&self, map: &MemoryMap) -> Option<Region> {
+        let [file] = &*self.files else { return None };
+        let place = file.in_memory()?;
+        // That it lies there is what one of the reservations says.
+        let shared = |taken: Region| taken != place && taken.overlaps(place);
+        (!map.reserved().any(shared)).then_some(place)
     }
 
     fn read_into(&mut self, memory: &mut [u8]) -> Result<(), LoadError> {

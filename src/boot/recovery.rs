@@ -1,7 +1,8 @@
 //! A system that came along with the boot image: kernel and company, in memory already.
 //!
 //! It goes the way of every other entry: it is listed, a person may edit its command line, and its
-//! kernel is judged and placed like one from a card. For that its parts look like files.
+//! kernel is judged and placed like one from a card. For that its parts look like files. The initrd
+//! stays where it is: that of an installer may fill half of a small board's memory.
 
 use alloc::{borrow::ToOwned, boxed::Box, string::String, vec, vec::Vec};
 
@@ -9,11 +10,12 @@ use super::catalogue::{Catalogue, Problem, Volume};
 use crate::{
     error::Code,
     fs::{self, DirEntry, ErrorKind, File, FileSystem, FileType, Metadata},
+    memory::Region,
     nixos::{BootFiles, Broken, DeviceTreeFile, Generation, Settings, Source, Timeout},
     soc::boot_rom::BootDevice,
 };
 
-/// Its bytes, as they lie in memory.
+/// Its bytes, as they lie in memory, each part in pages of its own.
 #[derive(Clone, Copy, Debug)]
 pub struct Recovery {
     /// An arm64 Image.
@@ -139,6 +141,11 @@ struct Bytes {
 impl File for Bytes {
     fn size(&self) -> u64 {
         self.bytes.len() as u64
+    }
+
+    fn in_memory(&self) -> Option<Region> {
+        // Addresses are physical ones here.
+        Some(Region::new(self.bytes.as_ptr().addr() as u64, self.size()))
     }
 
     fn read_at(&mut self, offset: u64, destination: &mut [u8]) -> Result<(), fs::Error> {

@@ -17,7 +17,10 @@ pub use recognise::mount;
 use alloc::{boxed::Box, string::String, vec::Vec};
 use core::fmt;
 
-use crate::error::{Code, Coded};
+use crate::{
+    error::{Code, Coded},
+    memory::Region,
+};
 
 /// A mounted file system. Paths are absolute, separated by `/`, may hold `.` and `..`, and follow
 /// symbolic links (absolute ones from this file system's root).
@@ -43,6 +46,10 @@ pub trait File {
     /// Fills `destination` from `offset` on; reading beyond the end is an error. Large reads go
     /// straight from the device to `destination`.
     fn read_at(&mut self, offset: u64, destination: &mut [u8]) -> Result<(), Error>;
+    /// The memory that holds all of it already, in pages of its own, if there is such memory.
+    fn in_memory(&self) -> Option<Region> {
+        None
+    }
 }
 
 /// What a path names.

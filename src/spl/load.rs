@@ -40,6 +40,8 @@ const STREAM_UNIT: u32 = 1024;
 const STREAM_STEP: usize = 64;
 /// How far it is looked for there, in bytes.
 const STREAM_SEARCH: u64 = 4 << 20;
+/// Where the first byte of a stream is counted to be: no image that it holds begins before 0.
+const STREAM_START: u64 = 1 << 32;
 /// How often a page is asked for before it counts as unreadable.
 const ATTEMPTS: usize = 3;
 
@@ -225,7 +227,6 @@ struct Reader<'a, R> {
 impl<'a, R: BootRom> Reader<'a, R> {
     fn new(rom: &'a R, page_size: u32, stream: bool, scratch: &'a mut [u8; SCRATCH_SIZE]) -> Self {
         let unit = if stream { page_size.max(STREAM_UNIT) } else { page_size };
-        // Streams are counted from far enough behind the image's start.
         let next = stream.then_some(STREAM_START);
         Self { rom, unit: unit as usize, next, scratch, held: 0..0 }
     }
@@ -262,6 +263,7 @@ impl<'a, R: BootRom> Reader<'a, R> {
     fn fetch(&mut self, position: u64) -> Result<(), ErrorKind> {
         let start = self.next.unwrap_or(position - position % self.unit as u64);
         if start > position {
+            // It has passed; whoever reads in order never gets here.
             return Err(ErrorKind::StreamEnded(RomFailure::Absent));
         }
         self.held = 0..0;
@@ -321,9 +323,6 @@ impl<'a, R: BootRom> Reader<'a, R> {
 fn is_aligned(memory: &[u8]) -> bool {
     memory.as_ptr().addr().is_multiple_of(ALIGNMENT)
 }
-
-/// Where a stream's first byte is counted to be: no image begins before 0.
-const STREAM_START: u64 = 1 << 32;
 
 /// From `start` to `end`, which both lie in what is held.
 fn distance(start: u64, end: u64) -> usize {
