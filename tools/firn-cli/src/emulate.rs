@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    ops::Range,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -11,7 +12,7 @@ use clap::ValueEnum;
 use evk::{
     assets::Assets,
     emmc::Emmc,
-    gdb::{BootSwitches, Hardware},
+    gdb::{BootSwitches, Hardware, Store},
     models::usdhc::Rules,
     nixos::DEVICE_TREE,
     qemu::{Entry, Machine, Slot},
@@ -61,6 +62,10 @@ pub(crate) struct Arguments {
     /// Keep what the board writes to its cards
     #[arg(long)]
     write: bool,
+    /// Write every store of the first stage to a device into this file, as `firn ddr trace` prints
+    /// them; slower
+    #[arg(long, value_name = "FILE", conflicts_with = "loader")]
+    trace: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -73,6 +78,9 @@ enum Switches {
     Usb,
 }
 
+/// On-chip memory that the first stage runs in, up to BL31's.
+const FIRST_STAGE: Range<u64> = 0x92_0000..0x97_0000;
+
 /// How long the emulator may take to end after the board's last word.
 const ENDING: Duration = Duration::from_secs(10);
 
@@ -81,11 +89,22 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let machine = machine(arguments)?;
     let mut session = machine.start(&Assets::locate()?)?;
     eprintln!("The emulated board starts. {HOW_TO_LEAVE}");
-    match terminal::attach(&mut session)? {
+    let ending = terminal::attach(&mut session)?;
+    if let Some(path) = &arguments.trace {
+        write_trace(path, &session.witness().stores())?;
+    }
+    match ending {
         Ending::Left => Ok(()),
         // The models have a say, too.
         Ending::Ended(_) => session.expect_power_off(ENDING),
     }
+}
+
+/// BL31, which comes behind the first stage in memory, is none of it.
+fn write_trace(path: &Path, stores: &[Store]) -> Result<()> {
+    let of_first_stage = stores.iter().filter(|store| FIRST_STAGE.contains(&store.pc));
+    let lines: String = of_first_stage.map(|store| format!("{store}\n")).collect();
+    fs::write(path, lines).with_context(|| format!("cannot write {}", path.display()))
 }
 
 fn machine(arguments: &Arguments) -> Result<Machine> {
@@ -125,21 +144,22 @@ fn hardware(arguments: &Arguments) -> Result<Hardware> {
         fs::read(path).with_context(|| format!("cannot read {}", path.display()))
     });
     let flash = flash.transpose()?;
+    let trace = arguments.trace.is_some();
     let covers =
         |flash: Option<Vec<u8>>| flash.map(|bytes| (CARD_OFFSET, bytes)).into_iter().collect();
     Ok(match (switches(arguments), flash) {
         (Switches::Usb, Some(flash)) => {
-            Hardware { switches: BootSwitches::Usb(flash), ..Hardware::default() }
+            Hardware { switches: BootSwitches::Usb(flash), trace, ..Hardware::default() }
         }
         (Switches::Usb, None) => bail!("--boot usb downloads what --flash names"),
         (Switches::Emmc, flash) => {
             ensure!(arguments.emmc.is_some(), "--boot emmc starts what --emmc names");
             let covers = covers(flash);
-            Hardware { switches: BootSwitches::Emmc, covers, ..Hardware::default() }
+            Hardware { switches: BootSwitches::Emmc, covers, trace, ..Hardware::default() }
         }
         (Switches::Sd, flash) => {
             ensure!(arguments.card.is_some(), "--boot sd starts what --card names");
-            Hardware { covers: covers(flash), ..Hardware::default() }
+            Hardware { covers: covers(flash), trace, ..Hardware::default() }
         }
     })
 }
@@ -219,6 +239,21 @@ mod tests {
         ] {
             assert!(switches(&parse(line).unwrap()) == expected, "{line}");
         }
+    }
+
+    #[test]
+    fn a_trace_holds_the_stores_of_the_first_stage_alone() {
+        use evk::gdb::decode::Width;
+        let store = |pc, width| Store { pc, address: 0x3028_0008, width, value: 7 };
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let stores = [
+            store(0x92_0004, Width::Half),
+            store(0x97_0004, Width::Half),
+            store(0x93_0000, Width::Word),
+        ];
+        write_trace(file.path(), &stores).unwrap();
+        let written = fs::read_to_string(file.path()).unwrap();
+        assert_eq!(written, "W16 0x30280008 0x0007\nW 0x30280008 0x00000007\n");
     }
 
     #[test]

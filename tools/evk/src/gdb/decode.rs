@@ -29,6 +29,11 @@ impl Width {
         }
     }
 
+    /// In bytes, as a length in memory.
+    pub fn size(self) -> usize {
+        1 << self.log2()
+    }
+
     /// In bytes.
     pub fn bytes(self) -> u64 {
         1 << self.log2()

@@ -60,7 +60,7 @@ impl Dram {
 impl Device for Dram {
     fn read(&mut self, offset: u64, width: Width, machine: &mut dyn Machine) -> u64 {
         let mut bytes = [0; 8];
-        let count = count(width);
+        let count = width.size();
         self.access(offset, "read", |cell| machine.read(cell, &mut bytes[..count]));
         let lost = match self.dead {
             Some(DeadLine::Data(bit)) => 1 << bit | 1 << (bit + 32),
@@ -70,7 +70,7 @@ impl Device for Dram {
     }
 
     fn write(&mut self, offset: u64, width: Width, value: u64, machine: &mut dyn Machine) {
-        let count = count(width);
+        let count = width.size();
         self.access(offset, "written", |cell| machine.write(cell, &value.to_le_bytes()[..count]));
     }
 
@@ -81,10 +81,6 @@ impl Device for Dram {
     fn is_done(&self) -> bool {
         self.dead.is_none() && self.is_online()
     }
-}
-
-fn count(width: Width) -> usize {
-    usize::try_from(width.bytes()).unwrap_or(8)
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ use super::{
     dram::{self, DeadLine, Dram},
     mode_registers::{self, ModeRegisters},
     src::{self, Cause, Src},
+    through,
 };
 use crate::{
     emmc::Emmc,
@@ -72,6 +73,8 @@ pub struct Hardware {
     pub i2c: Vec<i2c::Fault>,
     /// Nobody is on that bus.
     pub without_pmic: bool,
+    /// Accesses to QEMU's own devices are seen as well, up to the second stage.
+    pub trace: bool,
 }
 
 /// The board with what is in its slots.
@@ -179,10 +182,11 @@ impl Board {
         let src = Src { cause, boot_mode: hardware.switches.pins() };
         let bus = Bus::imx8mp().with(src::BASE, src::LENGTH, src);
         let bus = self.devices.attach(bus, hardware.dead_line);
-        match &self.emmc {
-            Some((emmc, rules)) => emmc.attach(bus, rules),
-            None => Ok(bus),
-        }
+        let bus = match &self.emmc {
+            Some((emmc, rules)) => emmc.attach(bus, rules)?,
+            None => bus,
+        };
+        Ok(if hardware.trace { through::attach(bus) } else { bus })
     }
 
     /// What the firmware did that the devices do not stand, since the last reset.

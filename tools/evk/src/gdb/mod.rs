@@ -16,6 +16,7 @@ mod port;
 mod rom;
 mod rsp;
 pub mod src;
+mod through;
 
 use std::time::Duration;
 

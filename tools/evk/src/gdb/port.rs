@@ -66,9 +66,11 @@ struct Heard {
     accesses: usize,
 }
 
-/// A store of the firmware to a device that is modelled here.
+/// A store of the firmware to a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Store {
+    /// Where the instruction is.
+    pub pc: u64,
     /// Physical address.
     pub address: u64,
     /// How wide.
@@ -80,7 +82,7 @@ pub struct Store {
 /// As `firn ddr trace` prints it.
 impl fmt::Display for Store {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { address, value, width } = self;
+        let Self { address, value, width, .. } = self;
         let digits = usize::try_from(2 + 2 * width.bytes()).unwrap_or(18);
         let kind = match width {
             Width::Byte => "W8",
@@ -102,12 +104,12 @@ impl Witness {
         self.lock().events.push(event.into());
     }
 
-    fn see(&self, seen: Seen) {
+    fn see(&self, pc: u64, seen: Seen) {
         let mut heard = self.lock();
         heard.accesses += 1;
         if !seen.load {
             let Seen { address, width, value, .. } = seen;
-            heard.stores.push(Store { address, width, value });
+            heard.stores.push(Store { pc, address, width, value });
         }
     }
 
@@ -122,12 +124,12 @@ impl Witness {
         self.lock().events.clone()
     }
 
-    /// All stores to modelled devices.
+    /// All stores to devices that were answered for here, up to the second stage.
     pub fn stores(&self) -> Vec<Store> {
         self.lock().stores.clone()
     }
 
-    /// How many accesses to modelled devices there were.
+    /// How many accesses there were to such devices.
     pub fn accesses(&self) -> usize {
         self.lock().accesses
     }
@@ -233,7 +235,7 @@ impl Port<'_> {
                 word
             }
         };
-        let seen = &mut |seen| self.witness.see(seen);
+        let seen = &mut |seen| self.witness.see(at, seen);
         execute(word, &mut registers, &mut self.bus, &mut self.machine, seen).with_context(
             || format!("cannot stand in for the instruction {word:#010x} at {at:#x}"),
         )?;

@@ -9,6 +9,7 @@ mod common;
 
 mod booting;
 mod failing;
+mod tracing;
 
 use std::{path::PathBuf, sync::OnceLock};
 
