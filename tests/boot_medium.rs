@@ -163,6 +163,9 @@ impl TestMemory {
 
 impl Memory for TestMemory {
     fn bytes(&mut self, region: Region) -> Option<&mut [u8]> {
+        let mut rooms =
+            BOARD.image.rooms.iter().map(|(_, room)| Region::new(room.start, room.size));
+        assert!(rooms.any(|room| room.contains(region)), "{region} is no room for a part");
         if region.end() > self.end {
             return None;
         }
@@ -757,6 +760,35 @@ proptest! {
         let outcome = boot(&BootRom::new(medium));
         if outcome.result.is_ok() {
             outcome.assert_loaded(&good);
+        }
+    }
+
+    #[test]
+    fn a_container_that_says_anything_loads_into_the_rooms_for_parts_or_is_refused(
+        fields in prop::collection::vec(
+            (0..5_usize, 0..16_usize, prop_oneof![
+                any::<u32>(), 0..0x8_0000_u32, Just(0x5800_0000), Just(0x4020_0000), Just(0x97_0000)
+            ]),
+            1..5,
+        ),
+        image_size in prop::option::of(any::<u32>()),
+        stream in any::<bool>(),
+    ) {
+        let mut image = Image::small(40);
+        for (entry, word, value) in fields {
+            let at = ENTRY + 64 * entry + 4 * word;
+            image.bytes[at..at + 4].copy_from_slice(&value.to_le_bytes());
+        }
+        if let Some(size) = image_size {
+            image.bytes[CONTAINER + 24..CONTAINER + 28].copy_from_slice(&size.to_le_bytes());
+        }
+        redo_digest(&mut image.bytes);
+        let medium = if stream { usb(&image) } else { flexspi(&image) };
+        let memory = TestMemory { end: 0x5900_0000, ..TestMemory::new() };
+        // Whatever is let through has its digest: the parts themselves are as they were.
+        let outcome = boot_into(memory, &BootRom::new(medium));
+        if let Ok(loaded) = outcome.result {
+            prop_assert_eq!(loaded.entry, 0x97_0000);
         }
     }
 }

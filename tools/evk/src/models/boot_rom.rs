@@ -458,3 +458,85 @@ impl Bus for BootRom {
         panic!("{address:#x} is the ROM's");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A head that the ROM starts, of 0x3000 bytes.
+    fn head() -> Vec<u8> {
+        let mut head = vec![0x77; 0x3000];
+        head[..HEADER_SIZE].fill(0);
+        for (at, word) in [
+            (0, HEADER_TAG),
+            (4, 0x92_0000),
+            (0x10, 0x91_ffe0),
+            (0x14, 0x91_ffc0),
+            (0x20, 0x91_ffc0),
+            (0x24, 0x3000),
+        ] {
+            put(&mut head, at, word);
+        }
+        head
+    }
+
+    fn put(bytes: &mut [u8], at: usize, word: u32) {
+        bytes[at..at + 4].copy_from_slice(&word.to_le_bytes());
+    }
+
+    /// A card with these heads at the two places.
+    fn card(first: &[u8], second: &[u8]) -> BootRom {
+        let mut card = vec![0; 0x40_8000 + second.len()];
+        card[0x8000..0x8000 + first.len()].copy_from_slice(first);
+        card[0x40_8000..].copy_from_slice(second);
+        BootRom::new(Medium::Sd { instance: 1, card: Box::new(card) })
+    }
+
+    #[test]
+    fn a_good_head_is_loaded_and_entered_as_its_header_says() {
+        let started = card(&head(), &[]).start().unwrap();
+        assert_eq!((started.address, started.entry), (0x91_ffc0, 0x92_0000));
+        assert_eq!(started.bytes, head());
+    }
+
+    #[test]
+    fn each_field_that_the_rom_relies_on_makes_it_take_the_second_copy() {
+        for (at, word, why) in [
+            (0, 0x4020_00d1, "0x8000: no header, but 0x402000d1"),
+            (4, 0x91_ffc0, "0x8000: would be entered at 0x91ffc0"),
+            (4, 0x92_2fc0, "0x8000: would be entered at 0x922fc0"),
+            (0xc, 0x92_0000, "0x8000: has device configuration data or is a plugin"),
+            (0x10, 0, "0x8000: boot data at 0x0, header at 0x91ffc0"),
+            (0x20, 0x90_0000, "0x8000: would be loaded to 0x900000..0x903000"),
+            (0x24, 0x3_f200, "0x8000: would load 0x3f200 bytes"),
+            (0x24, u32::MAX, "0x8000: would be loaded to 0x91ffc0..0x10091ffbf"),
+            (0x28, 1, "0x8000: has device configuration data or is a plugin"),
+        ] {
+            let mut bad = head();
+            put(&mut bad, at, word);
+            let rom = card(&bad, &head());
+            rom.start().unwrap();
+            assert_eq!(rom.answer(6), Some(0x40_8000), "{why}");
+            assert_eq!(rom.answer(5), Some(9), "{why}");
+            let refused = card(&bad, &[]).start().unwrap_err();
+            assert_eq!(refused, [why, "0x408000: no header, but 0x00000000"]);
+        }
+    }
+
+    #[test]
+    fn a_call_whose_arguments_do_not_add_up_is_refused() {
+        let rom = card(&head(), &[]);
+        rom.start().unwrap();
+        assert_eq!(rom.query_call(3, 0x91_0800, 3 ^ 0x91_0800), (DONE, Some(512)));
+        assert_eq!(rom.query_call(3, 0x91_0800, 0), (FAILED, None));
+        let xor = 0x4020_0000 ^ 0x8000 ^ 0x200;
+        assert_eq!(
+            rom.download_call(0x4020_0000, 0x8000, 0x200, xor),
+            (DONE, head()[..0x200].to_vec())
+        );
+        assert_eq!(rom.download_call(0x4020_0000, 0x8000, 0x200, 0).0, FAILED);
+        let xor = 0x4020_0000 ^ 0x8000 ^ 0x100;
+        assert_eq!(rom.download_call(0x4020_0000, 0x8000, 0x100, xor).0, FAILED);
+        assert_eq!(rom.broken_rules(), ["0x100 bytes at 0x8000 are no whole pages"]);
+    }
+}
