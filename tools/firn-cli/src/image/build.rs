@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::ValueEnum;
 use firn::{
+    board::BOARD,
     image::{
         Error, ErrorKind,
         build::{self, Input, Piece},
@@ -35,7 +36,7 @@ Examples:
 The same files give the same bytes. What is in the image is printed, as `firn image inspect` would.")]
 pub(super) struct Arguments {
     /// The board that it is for
-    #[arg(long, value_name = "NAME", default_value = "imx8mp-evk")]
+    #[arg(long, value_name = "NAME", default_value = BOARD.image.board)]
     board: String,
     /// The first stage: firn-spl.bin. With --drop-in an existing flash.bin, or a bare u-boot-spl.bin
     #[arg(long, value_name = "FILE")]

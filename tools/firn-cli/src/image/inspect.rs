@@ -4,6 +4,7 @@ use std::{fmt::Write as _, path::PathBuf, process::ExitCode};
 
 use anyhow::Result;
 use firn::{
+    board::BOARD,
     error::Code,
     image::{
         Digest,
@@ -24,7 +25,7 @@ pub(super) struct Arguments {
     /// A flash.bin, a whole card image or a device
     file: PathBuf,
     /// The board that it is for
-    #[arg(long, value_name = "NAME", default_value = "imx8mp-evk")]
+    #[arg(long, value_name = "NAME", default_value = BOARD.image.board)]
     board: String,
     /// Print JSON instead of a table
     #[arg(long)]
