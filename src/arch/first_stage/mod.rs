@@ -4,7 +4,7 @@
 //! * Translation and data caches are off, because that is the state in which the boot ROM's services
 //!   are known to work; instructions are cached. All memory is device memory: nothing may be accessed
 //!   unaligned (the target forbids it), and atomics that read and write may never succeed.
-//! * [`FirstStage::with_caches`] turns both on for work that is worth it, with tables in which code
+//! * [`OnChip::with_caches`] turns both on for work that is worth it, with tables in which code
 //!   cannot be written, what can be written cannot be executed, and the boot ROM does not exist.
 //! * There is no heap.
 //! * Any exception, and a panic, is printed with its cause, and then the watchdog starts the board

@@ -77,7 +77,7 @@ pub enum Medium {
 pub enum Fault {
     /// The device cannot read this byte, ever.
     Byte(u64),
-    /// The call of [`BootRom::download`] with this number, counted from 0, fails.
+    /// The call of [`download`](firn::soc::boot_rom::BootRom::download) with this number, counted from 0, fails.
     Call(usize),
     /// Every call from this one on fails.
     CallsFrom(usize),
