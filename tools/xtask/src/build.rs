@@ -77,7 +77,7 @@ fn compile(stage: &Stage) -> Result<PathBuf> {
     cargo
         .args(["build", "--package", "firn", "--bin", stage.binary, "--features", "firmware"])
         .args(["--release", "--target", TRIPLE, "--message-format", "json-render-diagnostics"])
-        .args(["--config", &without_home(&registry_sources())?]);
+        .args(["--config", &without_home(&sources())?]);
     if let Some(compiler) = Compiler::for_firmware()? {
         compiler.configure(&mut cargo);
     }
@@ -86,8 +86,8 @@ fn compile(stage: &Stage) -> Result<PathBuf> {
     executables.next_back().with_context(|| format!("cargo names no file for {}", stage.binary))
 }
 
-/// A setting of cargo's that keeps the paths of `folders` out of panic messages: the binary says
-/// nothing of who built it, and is smaller.
+/// A setting of cargo's that keeps the paths of `folders` out of panic messages and debug information:
+/// the binary says nothing of who built it where, and is smaller.
 fn without_home(folders: &[PathBuf]) -> Result<String> {
     let flags: Vec<String> = folders
         .iter()
@@ -97,13 +97,14 @@ fn without_home(folders: &[PathBuf]) -> Result<String> {
     Ok(format!("target.{TRIPLE}.rustflags={}", serde_json::to_string(&flags)?))
 }
 
-/// Where cargo unpacks the sources of dependencies: one folder for each registry.
-fn registry_sources() -> Vec<PathBuf> {
+/// Where sources lie: this tree, and where cargo unpacks those of dependencies, one folder for each
+/// registry.
+fn sources() -> Vec<PathBuf> {
     let home = |variable: &str| std::env::var_os(variable).map(PathBuf::from);
     let cargo_home = home("CARGO_HOME").or_else(|| Some(home("HOME")?.join(".cargo")));
     let folders = cargo_home.map(|home| fs::read_dir(home.join("registry/src")));
     let folders = folders.and_then(Result::ok).into_iter().flatten().flatten();
-    folders.map(|entry| entry.path()).collect()
+    std::iter::once(crate::root()).chain(folders.map(|entry| entry.path())).collect()
 }
 
 /// The executable that a line of cargo's JSON messages is about.
