@@ -11,7 +11,7 @@ use firn::{
     image::{
         build::{self, Input, Piece},
         container::PartKind,
-        training,
+        rom, training,
     },
     spl::{
         dram::{self, Ready},
@@ -121,9 +121,37 @@ fn a_dead_data_line_is_named_although_training_passed() {
     assert_eq!(failures.len(), 2);
 }
 
-/// What the boot ROM loads from an image with this firmware, behind a first stage of `spl` bytes, and
-/// where that lies in the image.
-fn loaded(spl: usize, firmware: &[Vec<u8>; 4]) -> (Vec<u8>, u32) {
+/// Start and end of a memory region of the first stage's linker script.
+fn region(name: &str) -> (u64, u64) {
+    let number = |text: &str| match text.strip_prefix("0x") {
+        Some(digits) => u64::from_str_radix(digits, 16).unwrap(),
+        None => text.strip_suffix('K').unwrap().parse::<u64>().unwrap() << 10,
+    };
+    let script = include_str!("../linker/spl.ld");
+    let line = script.lines().find(|line| line.trim_start().starts_with(name)).unwrap();
+    let (origin, length) =
+        line.split_once("ORIGIN = ").unwrap().1.split_once(", LENGTH = ").unwrap();
+    (number(origin), number(origin) + number(length))
+}
+
+#[test]
+fn nothing_in_on_chip_memory_overlaps_with_the_largest_first_stage_and_padded_firmware() {
+    let image = BOARD.image;
+    let (file, variables) = (region("IMAGE"), region("RAM"));
+    assert_eq!(file, (image.entry.into(), u64::from(image.entry + image.spl_max)));
+
+    let padded = Blobs::padded();
+    let firmware = [padded.one_d_imem, padded.one_d_dmem, padded.two_d_imem, padded.two_d_dmem];
+    let header = rom::Header::parse(&flash(image.spl_max as usize, &firmware), 0).unwrap();
+    let loaded_end = u64::from(header.start) + u64::from(header.length);
+    assert!(file.1 <= loaded_end && loaded_end <= variables.0, "{loaded_end:#x}");
+
+    let bl31 = image.room(PartKind::Bl31).unwrap();
+    assert_eq!(variables.1, bl31.start);
+}
+
+/// An image with a first stage of `spl` bytes and this firmware.
+fn flash(spl: usize, firmware: &[Vec<u8>; 4]) -> Vec<u8> {
     let program = vec![0x14; 64];
     let input = Input {
         spl: &vec![0x14; spl],
@@ -133,7 +161,12 @@ fn loaded(spl: usize, firmware: &[Vec<u8>; 4]) -> (Vec<u8>, u32) {
             Piece { kind: PartKind::Loader, bytes: &program },
         ],
     };
-    let image = build::image(BOARD.image, &input).unwrap();
+    build::image(BOARD.image, &input).unwrap()
+}
+
+/// What the boot ROM loads of it behind the first stage, and where that lies in the image.
+fn loaded(spl: usize, firmware: &[Vec<u8>; 4]) -> (Vec<u8>, u32) {
+    let image = flash(spl, firmware);
     let place = (64 + spl).next_multiple_of(64);
     (image[place..BOARD.image.container_at as usize].to_vec(), u32::try_from(place).unwrap())
 }
