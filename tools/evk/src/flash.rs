@@ -40,6 +40,13 @@ impl Flash {
         })
     }
 
+    /// With another first stage.
+    #[must_use]
+    pub fn spl(mut self, code: Vec<u8>) -> Self {
+        self.spl = code;
+        self
+    }
+
     /// With these training files, in the order of [`training::KINDS`].
     #[must_use]
     pub fn training(mut self, files: [Vec<u8>; 4]) -> Self {

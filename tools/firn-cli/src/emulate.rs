@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use clap::ValueEnum;
 use evk::{
     assets::Assets,
@@ -74,6 +74,8 @@ enum Switches {
     Sd,
     /// eMMC: user area or boot partition
     Emmc,
+    /// NOR flash behind FlexSPI, which holds what --flash names (made with --layout flexspi)
+    Flexspi,
     /// Serial download over USB, of what --flash names
     Usb,
 }
@@ -147,21 +149,27 @@ fn hardware(arguments: &Arguments) -> Result<Hardware> {
     let trace = arguments.trace.is_some();
     let covers =
         |flash: Option<Vec<u8>>| flash.map(|bytes| (CARD_OFFSET, bytes)).into_iter().collect();
-    Ok(match (switches(arguments), flash) {
-        (Switches::Usb, Some(flash)) => {
-            Hardware { switches: BootSwitches::Usb(flash), trace, ..Hardware::default() }
+    let missing =
+        |option: &str, switches: &str| format!("--boot {switches} starts what {option} names");
+    let (switches, covers) = match switches(arguments) {
+        Switches::Sd => {
+            ensure!(arguments.card.is_some(), missing("--card", "sd"));
+            (BootSwitches::Sd, covers(flash))
         }
-        (Switches::Usb, None) => bail!("--boot usb downloads what --flash names"),
-        (Switches::Emmc, flash) => {
-            ensure!(arguments.emmc.is_some(), "--boot emmc starts what --emmc names");
-            let covers = covers(flash);
-            Hardware { switches: BootSwitches::Emmc, covers, trace, ..Hardware::default() }
+        Switches::Emmc => {
+            ensure!(arguments.emmc.is_some(), missing("--emmc", "emmc"));
+            (BootSwitches::Emmc, covers(flash))
         }
-        (Switches::Sd, flash) => {
-            ensure!(arguments.card.is_some(), "--boot sd starts what --card names");
-            Hardware { covers: covers(flash), trace, ..Hardware::default() }
+        Switches::Flexspi => {
+            let flash = flash.with_context(|| missing("--flash", "flexspi"))?;
+            (BootSwitches::FlexSpi(flash), Vec::new())
         }
-    })
+        Switches::Usb => {
+            let flash = flash.with_context(|| missing("--flash", "usb"))?;
+            (BootSwitches::Usb(flash), Vec::new())
+        }
+    };
+    Ok(Hardware { switches, covers, trace, ..Hardware::default() })
 }
 
 fn switches(arguments: &Arguments) -> Switches {
@@ -263,6 +271,7 @@ mod tests {
         }
         for (line, missing) in [
             ("--card a --boot usb", "--flash"),
+            ("--card a --boot flexspi", "--flash"),
             ("--card a --boot emmc", "--emmc"),
             ("--emmc a --boot sd", "--card"),
         ] {

@@ -39,6 +39,8 @@ pub enum BootSwitches {
     Sd,
     /// eMMC: user area or boot partition, as its PARTITION_CONFIG says.
     Emmc,
+    /// NOR flash behind FlexSPI, with these bytes from its start on.
+    FlexSpi(Vec<u8>),
     /// Serial download over USB of these bytes.
     Usb(Vec<u8>),
 }
@@ -50,6 +52,7 @@ impl BootSwitches {
             Self::Usb(_) => 1,
             Self::Emmc => 2,
             Self::Sd => 3,
+            Self::FlexSpi(_) => 6,
         }
     }
 }
@@ -167,6 +170,7 @@ impl Board {
                     fast: false,
                 }
             }
+            BootSwitches::FlexSpi(flash) => Medium::FlexSpi(Box::new(flash.clone())),
             BootSwitches::Usb(stream) => Medium::Usb(stream.clone()),
         })
     }

@@ -27,6 +27,8 @@ const GARBAGE: u64 = 0xdead_0bad_0bad_0000;
 /// x0 to x18: what a call may change.
 const SCRATCH_REGISTERS: std::ops::RangeInclusive<u8> = 0..=18;
 const LINK: u8 = 30;
+/// SCTLR_EL3.C. Source: Arm Architecture Reference Manual.
+const DATA_CACHES: u64 = 1 << 2;
 
 /// Code of the ROM that somebody stops at.
 pub(super) const BREAKPOINTS: [u64; 3] = [RESET, DOWNLOAD_ENTRY as u64, QUERY_ENTRY as u64];
@@ -74,6 +76,8 @@ pub(super) fn call(
     let mut seen = vec![0; MARKS];
     machine.read(WITNESS_MARKS, &mut seen)?;
     ensure!(seen == marks(), "the boot ROM is called, and its memory was overwritten");
+    let cached = machine.system_register("SCTLR_EL3")? & DATA_CACHES != 0;
+    ensure!(!cached, "the boot ROM is called, and data caches are on");
     let (outcome, destination, bytes) = match u32::try_from(entry) {
         Ok(DOWNLOAD_ENTRY) => {
             let (outcome, bytes) = rom.download_call(first, second, third, fourth);

@@ -88,19 +88,28 @@ impl Registers {
         changed.map_or_else(|| self.received(number), |(_, value)| *value)
     }
 
-    /// Digits of bytes, lowest byte first.
     fn received(&self, number: u8) -> u64 {
         let start = DIGITS * usize::from(number);
-        let digits = self.digits.get(start..start + DIGITS).unwrap_or_default();
-        let value =
-            digits.iter().fold(0, |value, digit| value << 4 | u64::from(digit_value(*digit)));
-        value.swap_bytes()
+        value_of(self.digits.get(start..start + DIGITS).unwrap_or_default())
     }
 
     fn change(&mut self, number: u8, value: u64) {
         self.changed.retain(|(changed, _)| *changed != number);
         self.changed.push((number, value));
     }
+}
+
+/// A register's value, of which the lowest byte comes first.
+fn value_of(digits: &[u8]) -> u64 {
+    let value = digits.iter().fold(0, |value, digit| value << 4 | u64::from(digit_value(*digit)));
+    value.swap_bytes()
+}
+
+/// The number of a register in a description as GDB takes it.
+fn number_of(description: &str, name: &str) -> Option<u32> {
+    let (_, register) = description.split_once(&format!("<reg name=\"{name}\" "))?;
+    let (_, number) = register.split_once('>')?.0.split_once("regnum=\"")?;
+    number.split('"').next()?.parse().ok()
 }
 
 /// What a hexadecimal digit stands for; anything else counts as 0.
@@ -137,6 +146,8 @@ pub(super) struct Client {
     physical: bool,
     /// How long the machine has run.
     ran: Duration,
+    /// What QEMU says of its system registers, once it was asked.
+    description: String,
 }
 
 impl Client {
@@ -161,6 +172,7 @@ impl Client {
             taken: 0,
             physical: false,
             ran: Duration::ZERO,
+            description: String::new(),
         })
     }
 
@@ -202,6 +214,35 @@ impl Client {
     pub(super) fn registers(&mut self) -> Result<Registers> {
         self.send("g")?;
         Registers::parse(self.answer("g")?)
+    }
+
+    /// A system register by the name that QEMU describes it with.
+    pub(super) fn system_register(&mut self, name: &str) -> Result<u64> {
+        if self.description.is_empty() {
+            self.description = self.describe_system_registers()?;
+        }
+        let number = number_of(&self.description, name)
+            .with_context(|| format!("QEMU does not describe the register {name}"))?;
+        let digits = self.ask(&format!("p{number:x}"))?;
+        let whole = digits.len() == DIGITS;
+        ensure!(whole, "the GDB port answers {:?} for {name}", String::from_utf8_lossy(&digits));
+        Ok(value_of(&digits))
+    }
+
+    fn describe_system_registers(&mut self) -> Result<String> {
+        let mut text = Vec::new();
+        loop {
+            let from = text.len();
+            let request = format!("qXfer:features:read:system-registers.xml:{from:x},{CHUNK:x}");
+            let answer = self.ask(&request)?;
+            let (more, part) = answer.split_first().context("an empty description")?;
+            text.extend_from_slice(part);
+            match more {
+                b'm' if !part.is_empty() => {}
+                b'l' => return Ok(String::from_utf8(text)?),
+                _ => bail!("QEMU does not describe its system registers"),
+            }
+        }
     }
 
     /// The instruction at the virtual address `address`.
@@ -435,6 +476,14 @@ mod tests {
         }
         assert_eq!((registers.general(3), registers.general(31), registers.sp()), (2, 0, 0));
         assert_eq!(registers.changed, [(3, 2)]);
+    }
+
+    #[test]
+    fn a_system_register_is_found_by_its_whole_name() {
+        let text = r#"<reg name="SCTLR" bitsize="64" regnum="109"/><reg name="SCTLR_EL3" regnum="173" type="int"/>"#;
+        assert_eq!(number_of(text, "SCTLR"), Some(109));
+        assert_eq!(number_of(text, "SCTLR_EL3"), Some(173));
+        assert_eq!(number_of(text, "SCTLR_EL2"), None);
     }
 
     #[test]

@@ -11,11 +11,15 @@ use evk::{
     nixos::{self, DEVICE_TREE, System},
     qemu::{Entry, Machine, Slot},
 };
-use firn::image::container::PartKind;
+use firn::{
+    board::BOARD,
+    error::Code,
+    image::{build::for_flexspi, container::PartKind},
+};
 
 use crate::{
-    CONTAINER, LINUX, PRIMARY, SECONDARY, SOON, assets, card_of, card_with, damaged, finish, flash,
-    guests, image, make, rom_starts, small, sound, start_with_system,
+    BL31, CONTAINER, LINUX, PRIMARY, SECONDARY, SOON, assets, card_of, card_with, damaged, finish,
+    flash, guests, image, make, rom_starts, small, sound, start_with_system, tag,
 };
 
 #[test]
@@ -49,14 +53,18 @@ fn a_damaged_header_makes_the_boot_rom_start_the_secondary_image() {
 
 #[test]
 #[ignore = "emulated boot; cargo xtask test runs it"]
-fn a_damaged_container_makes_the_first_stage_load_the_secondary_image() {
-    let images = [(PRIMARY, damaged(CONTAINER)), (SECONDARY, image())];
-    let mut session = start_with_system(card_with(images));
-    session.expect("[E901] image at 0x8000: ", SOON).unwrap();
-    // The second stage tells it, too.
-    session.expect("secondary image at 0x408000", SOON).unwrap();
-    finish(&mut session);
-    assert!(rom_starts(&session)[0].contains("from 0x8000"), "{:?}", rom_starts(&session));
+fn a_damaged_container_or_part_makes_the_first_stage_load_the_secondary_image() {
+    for (damage, code) in [(CONTAINER, Code::NotABootImage), (BL31, Code::BootImageDigest)] {
+        let images = [(PRIMARY, damaged(damage)), (SECONDARY, image())];
+        let mut session = start_with_system(card_with(images));
+        session.expect(&format!("{} image at 0x8000: ", tag(code)), SOON).unwrap();
+        session.expect("BL31:", SOON).unwrap();
+        // The second stage is told.
+        session.expect("secondary image at 0x408000", SOON).unwrap();
+        session.expect(&tag(code), SOON).unwrap();
+        finish(&mut session);
+        assert!(rom_starts(&session)[0].contains("from 0x8000"), "{:?}", rom_starts(&session));
+    }
 }
 
 #[test]
@@ -86,6 +94,16 @@ fn an_emmc_boots_from_its_user_area_and_from_its_boot_partitions() {
         assert!(rom_starts(&session)[0].contains(from), "{:?}", rom_starts(&session));
         assert_eq!(rules.list(), [""; 0]);
     }
+}
+
+#[test]
+#[ignore = "emulated boot; cargo xtask test runs it"]
+fn a_nor_flash_boots_what_is_on_the_card() {
+    let flash = for_flexspi(&BOARD.image, &image());
+    let hardware = Hardware { switches: BootSwitches::FlexSpi(flash), ..Hardware::default() };
+    let mut session = start_with_system(hardware);
+    session.expect("FlexSPI", SOON).unwrap();
+    finish(&mut session);
 }
 
 #[test]

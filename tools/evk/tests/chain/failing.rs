@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use evk::{
     gdb::{BootSwitches, DeadLine, Hardware},
-    models::{boot_rom, ddr::Fault},
+    models::{boot_rom, ddr::Fault, i2c},
     session::Session,
 };
 use firn::{error::Code, soc::boot_rom::Question};
 
 use crate::{
-    CONTAINER, PRIMARY, SECONDARY, SOON, card_with, damaged, finish, image, rom_starts, sound,
-    start, start_with_system, tag,
+    BL31, CONTAINER, PRIMARY, SECONDARY, SOON, card_with, damaged, finish, flash, image,
+    rom_starts, sound, start, start_with_system, tag,
 };
 
 /// What a first stage says when it has given up.
@@ -80,11 +80,19 @@ fn without_its_pmic_the_board_boots_and_both_stages_say_so() {
 
 #[test]
 #[ignore = "emulated boot; cargo xtask test runs it"]
+fn a_stuck_line_of_the_i2c_bus_is_told_and_does_not_end_the_boot() {
+    let mut session = start(without(|board| board.i2c = vec![i2c::Fault::ClockDown(0)]));
+    session.expect(&tag(Code::I2cBus), SOON).unwrap();
+    session.expect("entered at EL2", SOON).unwrap();
+}
+
+#[test]
+#[ignore = "emulated boot; cargo xtask test runs it"]
 fn an_image_that_is_damaged_in_both_copies_is_told_and_not_entered() {
     for (damage, code) in [
         // The container itself, and BL31 behind it.
         (CONTAINER, Code::NotABootImage),
-        (CONTAINER + 0x1000 + 0x100, Code::BootImageDigest),
+        (BL31, Code::BootImageDigest),
     ] {
         let images = [(PRIMARY, damaged(damage)), (SECONDARY, damaged(damage))];
         let mut session = start(card_with(images));
@@ -131,4 +139,37 @@ fn a_card_without_an_image_ends_the_emulation_with_what_the_boot_rom_saw() {
         error.contains("0x8000: no header") && error.contains("0x408000: no header"),
         "{error}"
     );
+}
+
+/// What ends the emulation when a first stage of these instructions runs.
+fn end_of(instructions: &[u32]) -> String {
+    let code = instructions.iter().flat_map(|word| word.to_le_bytes()).collect();
+    let image = flash().spl(code).bytes().unwrap();
+    let mut session = start(card_with([(PRIMARY, image)]));
+    session.expect("Firn", SOON).unwrap_err().to_string()
+}
+
+#[test]
+#[ignore = "emulated boot; cargo xtask test runs it"]
+fn the_emulator_lets_no_firmware_pass_that_a_board_would_not() {
+    // mov x0, #0x40000000; ldr w1, [x0]
+    let untrained = end_of(&[0xd2a8_0000, 0xb940_0001]);
+    assert!(
+        untrained.contains("0x920004: DRAM at 0x40000000 is read: it is not trained"),
+        "{untrained}"
+    );
+    // mov x0, #0; str x0, [x0]
+    let null = end_of(&[0xd280_0000, 0xf900_0000]);
+    assert!(null.contains("the boot ROM at 0x0 is written"), "{null}");
+    // mrs x0, sctlr_el3; orr x0, x0, #4; msr sctlr_el3, x0; isb; mov x1, #0x988; ldr x1, [x1]; blr x1
+    let cached = end_of(&[
+        0xd53e_1000,
+        0xb27e_0000,
+        0xd51e_1000,
+        0xd503_3fdf,
+        0xd281_3101,
+        0xf940_0021,
+        0xd63f_0020,
+    ]);
+    assert!(cached.contains("data caches are on"), "{cached}");
 }

@@ -29,7 +29,9 @@ use firn::error::Code;
 const PRIMARY: u64 = firn::soc::boot_rom::CARD_OFFSET;
 const SECONDARY: u64 = firn::soc::boot_rom::SECONDARY_CARD_OFFSET;
 /// Where the container lies in an image.
-const CONTAINER: usize = firn::board::BOARD.image.container_at as usize;
+const CONTAINER: usize = 0x4_0000;
+/// And in the middle of the first part behind it.
+const BL31: usize = 0x4_5000;
 
 /// Of this tree, with short training firmware.
 fn flash() -> Flash {
