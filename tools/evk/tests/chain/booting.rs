@@ -99,7 +99,7 @@ fn an_emmc_boots_from_its_user_area_and_from_its_boot_partitions() {
 #[test]
 #[ignore = "emulated boot; cargo xtask test runs it"]
 fn a_nor_flash_boots_what_is_on_the_card() {
-    let flash = for_flexspi(&BOARD.image, &image());
+    let flash = for_flexspi(BOARD.image, &image());
     let hardware = Hardware { switches: BootSwitches::FlexSpi(flash), ..Hardware::default() };
     let mut session = start_with_system(hardware);
     session.expect("FlexSPI", SOON).unwrap();
