@@ -10,11 +10,13 @@ mod spl {
     use firn::{
         arch::{
             self,
-            first_stage::{self as machine, FirstStage},
+            first_stage::{self as machine, FirstStage, Memory, Rom},
             heap::NoHeap,
+            timer::GenericTimer,
         },
         board::{BOARD, FIRST_STAGE, MEMORY},
         console::{self, Console},
+        mmio::Hardware,
         soc::{boot_rom, reset, wdog::Watchdog},
         spl::{
             Error, dram,
@@ -46,27 +48,9 @@ mod spl {
     }
 
     fn boot(machine: FirstStage, report: &mut Report<Console>) -> Result<Infallible, Error> {
+        greet(&machine, report)?;
         let FirstStage { bus, clock, rom, cells, memory, behind, saved_timing, .. } = machine;
-        report.record.times.entered = clock.now();
-        // A copy: the reference would hold all of the board's data.
-        let board = BOARD.name;
-        report.say(format_args!("Firn {VERSION}, first stage, on {board}"));
-        if !machine.has_time {
-            return Err(Error::NoTime);
-        }
-        if machine.pending_error {
-            report.say(format_args!("an error (SError) that the boot ROM left was dropped"));
-        }
-
-        let clocks = platform::set_up_soc(&bus, &clock, &FIRST_STAGE);
-        clocks.unwrap_or_else(|error| report.note(&error));
-        let supplies = platform::before_dram(&bus, &clock, &FIRST_STAGE);
-        let cause = reset::take_cause(&bus, Watchdog(BOARD.watchdog), supplies.ok());
-        report.say(format_args!("reset: {cause}"));
-        report.record.reset = Some(cause);
-        if let Err(error) = &supplies {
-            report.note(error);
-        }
+        let supplied = ready_board(bus, clock, report);
 
         let place = machine::place_in_image(behind);
         let find = || training_firmware::find(behind, place, BOARD.image.board);
@@ -80,29 +64,63 @@ mod spl {
         ready.tell(&mut report.record, clock.now());
 
         // At the voltages that a silent PMIC starts with, they are too fast.
-        if supplies.is_ok() {
+        if supplied {
             let clocks = platform::after_dram(&bus, &clock, &FIRST_STAGE);
             clocks.unwrap_or_else(|error| report.note(&error));
         }
 
         let mut memory = memory.with_dram(ready.dram, cells);
-        let scratch = memory.take(BOARD.scratch).and_then(|bytes| bytes.try_into().ok());
-        let scratch = scratch.ok_or(Error::NoMemory)?;
-        let medium = boot_rom::find(&bus, &rom)?;
-        report.say(format_args!("loading from {medium}"));
-        let loaded = load::load(&rom, &medium, BOARD.image, &mut memory, scratch, &mut |error| {
-            report.note(error);
-        })?;
-
-        report.record.boot = Some(loaded.boot);
-        report.record.recovery = loaded.recovery;
+        let entry = load(bus, &rom, &mut memory, report)?;
         report.record.times.loaded = clock.now();
-
-        report.say(format_args!("starting BL31 at {:#x}", loaded.entry));
+        report.say(format_args!("starting BL31 at {entry:#x}"));
         Console.flush();
         report.record.times.left = clock.now();
         report.leave(memory.bytes(BOARD.hand_off));
-        memory.enter(loaded.entry)
+        memory.enter(entry)
+    }
+
+    /// The first line, and what nothing can go on without.
+    fn greet(machine: &FirstStage, report: &mut Report<Console>) -> Result<(), Error> {
+        report.record.times.entered = machine.clock.now();
+        // A copy: the reference would hold all of the board's data.
+        let board = BOARD.name;
+        report.say(format_args!("Firn {VERSION}, first stage, on {board}"));
+        if machine.pending_error {
+            report.say(format_args!("an error (SError) that the boot ROM left was dropped"));
+        }
+        if machine.has_time { Ok(()) } else { Err(Error::NoTime) }
+    }
+
+    /// Clocks, supplies, and why the board was reset. Whether the supplies are as the board wants.
+    fn ready_board(bus: Hardware, clock: GenericTimer, report: &mut Report<Console>) -> bool {
+        let clocks = platform::set_up_soc(&bus, &clock, &FIRST_STAGE);
+        clocks.unwrap_or_else(|error| report.note(&error));
+        let supplies = platform::before_dram(&bus, &clock, &FIRST_STAGE);
+        let cause = reset::take_cause(&bus, Watchdog(BOARD.watchdog), supplies.ok());
+        report.say(format_args!("reset: {cause}"));
+        report.record.reset = Some(cause);
+        if let Err(error) = &supplies {
+            report.note(error);
+        }
+        supplies.is_ok()
+    }
+
+    /// All that the image holds; where BL31 is entered.
+    fn load(
+        bus: Hardware,
+        rom: &Rom,
+        memory: &mut Memory,
+        report: &mut Report<Console>,
+    ) -> Result<u64, Error> {
+        let scratch = memory.take(BOARD.scratch).and_then(|bytes| bytes.try_into().ok());
+        let scratch = scratch.ok_or(Error::NoMemory)?;
+        let medium = boot_rom::find(&bus, rom)?;
+        report.say(format_args!("loading from {medium}"));
+        let noted = &mut |error: &_| report.note(error);
+        let loaded = load::load(rom, &medium, BOARD.image, memory, scratch, noted)?;
+        report.record.boot = Some(loaded.boot);
+        report.record.recovery = loaded.recovery;
+        Ok(loaded.entry)
     }
 }
 
