@@ -71,9 +71,9 @@ codes! {
     601 DeviceTreeCorrupt "the device tree is damaged";
     602 DeviceTreeMissing "no device tree for this board";
     603 DeviceTreeEdit "the device tree cannot be patched";
-    // 7xx: the loader itself
+    // 7xx: the stages themselves
     701 ProcessorException "the processor took an exception";
-    702 Panic "the loader found itself in an impossible state";
+    702 Panic "a stage found itself in an impossible state";
     703 MemoryUnknown "the memory size is not known";
     704 WrongExceptionLevel "entered at an exception level that cannot start Linux";
     705 LoadedOverItself "loaded where it cannot be moved to its place from";
