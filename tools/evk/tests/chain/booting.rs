@@ -1,6 +1,6 @@
 //! What boots, and from where.
 
-use std::fs;
+use std::{fs, path::PathBuf};
 
 use evk::{
     card::Table,
@@ -10,36 +10,100 @@ use evk::{
     models::usdhc::Rules,
     nixos::{self, DEVICE_TREE, System},
     qemu::{Entry, Machine, Slot},
+    session::Session,
 };
 use firn::{
     board::BOARD,
     error::Code,
     image::{build::for_flexspi, container::PartKind},
 };
+use tempfile::TempDir;
 
 use crate::{
     BL31, CONTAINER, LINUX, PRIMARY, SECONDARY, SOON, assets, card_of, card_with, damaged, finish,
     flash, guests, image, make, rom_starts, small, sound, start_with_system, tag,
 };
 
-#[test]
-#[ignore = "emulated boot; cargo xtask test runs it"]
-fn linux_reaches_userspace_from_a_card_and_nothing_else() {
-    let system = System { timeout: nixos::Timeout::Seconds(0), ..System::real(&assets()).unwrap() };
-    // Training firmware of its real size.
-    let flash = Flash::of_this_tree(&assets()).unwrap().bytes().unwrap();
-    let card = nixos::card_with_fat_boot(Table::Gpt, system.boot_folder()).flash(flash);
-    let board = Machine::new(Entry::BootRom(Hardware::default())).card(Slot::Sd, make(&card));
-    let mut session = board.start(&assets()).unwrap();
+fn real() -> System {
+    System { timeout: nixos::Timeout::Seconds(0), ..System::real(&assets()).unwrap() }
+}
+
+/// Linux of the default generation reaches userspace, and powers off; each stage before it ran, and
+/// none of them found anything wrong.
+fn expect_linux(session: &mut Session) {
     let report = session.expect_userspace(LINUX).unwrap();
     session.expect_power_off(LINUX).unwrap();
-    assert!(report.command_line.contains(&system.generations[0].toplevel()));
+    assert!(report.command_line.contains(&real().generations[0].toplevel()));
     assert_eq!(session.witness().broken_rules(), [""; 0]);
     let text = session.text();
     for stage in ["first stage", "BL31:", "told by the first stage"] {
         assert!(text.contains(stage), "{text}");
     }
     assert!(!text.contains("[E"), "{text}");
+}
+
+#[test]
+#[ignore = "emulated boot; cargo xtask test runs it"]
+fn linux_reaches_userspace_from_a_card_and_nothing_else() {
+    // Training firmware of its real size.
+    let flash = Flash::of_this_tree(&assets()).unwrap().bytes().unwrap();
+    let card = nixos::card_with_fat_boot(Table::Gpt, real().boot_folder()).flash(flash);
+    let board = Machine::new(Entry::BootRom(Hardware::default())).card(Slot::Sd, make(&card));
+    expect_linux(&mut board.start(&assets()).unwrap());
+}
+
+#[test]
+#[ignore = "emulated boot; cargo xtask test runs it"]
+fn linux_reaches_userspace_from_an_emmcs_user_area() {
+    let boot = [None, None];
+    let (mut session, rules) = start_emmc(&real(), boot, 0, vec![(PRIMARY, image())]);
+    expect_linux(&mut session);
+    assert!(rom_starts(&session)[0].contains("from 0x8000"), "{:?}", rom_starts(&session));
+    assert_eq!(rules.list(), [""; 0]);
+}
+
+#[test]
+#[ignore = "emulated boot; cargo xtask test runs it"]
+fn linux_reaches_userspace_from_an_emmcs_boot_partition() {
+    let folder = tempfile::tempdir().unwrap();
+    let boot = [partition(&folder, "boot0", image()), None];
+    let (mut session, rules) = start_emmc(&real(), boot, 0b1000, vec![]);
+    expect_linux(&mut session);
+    assert!(rom_starts(&session)[0].contains("from 0x0 "), "{:?}", rom_starts(&session));
+    assert_eq!(rules.list(), [""; 0]);
+}
+
+#[test]
+#[ignore = "emulated boot; cargo xtask test runs it"]
+fn an_emmc_boots_from_its_other_boot_partition_if_the_chosen_one_is_damaged() {
+    let folder = tempfile::tempdir().unwrap();
+    let boot = [partition(&folder, "boot0", image()), partition(&folder, "boot1", damaged(0))];
+    let (mut session, rules) = start_emmc(&small(), boot, 0b1_0000, vec![]);
+    session.expect("eMMC (uSDHC3)", SOON).unwrap();
+    finish(&mut session);
+    assert!(rom_starts(&session)[0].contains("from 0x0 "), "{:?}", rom_starts(&session));
+    assert_eq!(rules.list(), [""; 0]);
+}
+
+/// A file that holds a boot partition.
+fn partition(folder: &TempDir, name: &str, bytes: Vec<u8>) -> Option<PathBuf> {
+    let path = folder.path().join(name);
+    fs::write(&path, bytes).unwrap();
+    Some(path)
+}
+
+/// A board whose switches choose the eMMC, with `system` in its user area.
+fn start_emmc(
+    system: &System,
+    boot: [Option<PathBuf>; 2],
+    partition_config: u8,
+    covers: Vec<(u64, Vec<u8>)>,
+) -> (Session, Rules) {
+    let emmc = Emmc { user: card_of(system), boot, partition_config, writable: false };
+    let hardware = Hardware { switches: BootSwitches::Emmc, covers, ..Hardware::default() };
+    let rules = Rules::default();
+    let board = Machine::new(Entry::BootRom(hardware)).emmc(emmc, &rules);
+    (board.start(&assets()).unwrap(), rules)
 }
 
 #[test]
@@ -64,35 +128,6 @@ fn a_damaged_container_or_part_makes_the_first_stage_load_the_secondary_image() 
         session.expect(&tag(code), SOON).unwrap();
         finish(&mut session);
         assert!(rom_starts(&session)[0].contains("from 0x8000"), "{:?}", rom_starts(&session));
-    }
-}
-
-#[test]
-#[ignore = "emulated boot; cargo xtask test runs it"]
-fn an_emmc_boots_from_its_user_area_and_from_its_boot_partitions() {
-    let folder = tempfile::tempdir().unwrap();
-    let partition = |name: &str, bytes: Vec<u8>| {
-        let path = folder.path().join(name);
-        fs::write(&path, bytes).unwrap();
-        Some(path)
-    };
-    let user = card_of(&small());
-    let good = || partition("good", image());
-    let bad = || partition("bad", damaged(0));
-    for (boot, partition_config, covers, from) in [
-        ([None, None], 0, vec![(PRIMARY, image())], "from 0x8000"),
-        ([good(), None], 0b1000, vec![], "from 0x0"),
-        ([good(), bad()], 0b1_0000, vec![], "from 0x0 "),
-    ] {
-        let emmc = Emmc { user: user.clone(), boot, partition_config, writable: false };
-        let hardware = Hardware { switches: BootSwitches::Emmc, covers, ..Hardware::default() };
-        let rules = Rules::default();
-        let board = Machine::new(Entry::BootRom(hardware)).emmc(emmc, &rules);
-        let mut session = board.start(&assets()).unwrap();
-        session.expect("eMMC (uSDHC3)", SOON).unwrap();
-        finish(&mut session);
-        assert!(rom_starts(&session)[0].contains(from), "{:?}", rom_starts(&session));
-        assert_eq!(rules.list(), [""; 0]);
     }
 }
 
