@@ -163,6 +163,16 @@ impl System {
         })
     }
 
+    /// With kernels that leave the other CPUs off: under BL31, QEMU has no power controller to switch them
+    /// on with, and Linux would wait five seconds for each.
+    #[must_use]
+    pub fn on_one_cpu(mut self) -> Self {
+        for generation in &mut self.generations {
+            generation.parameters += " maxcpus=1";
+        }
+        self
+    }
+
     /// Three generations with a kernel of a few KiB in place of Linux: for what the loader does.
     pub fn small(assets: &Assets, stub_kernel: &[u8]) -> Result<Self> {
         let tree = fs::read(assets.dtbs.join(DEVICE_TREE))

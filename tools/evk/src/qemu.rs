@@ -261,7 +261,8 @@ impl Machine {
         let witness = Witness::default();
         let port = setup.map(|setup| {
             let witness = witness.clone();
-            thread::spawn(move || gdb::serve(&debug_port, setup, &witness))
+            let emulator = child.id();
+            thread::spawn(move || gdb::serve(&debug_port, emulator, setup, &witness))
         });
         Session::new(child, port, witness, monitor, sockets)
     }

@@ -70,7 +70,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     eprintln!("Building first and second stage");
     build::firmware()?;
     let assets = Assets::locate()?;
-    let system = System::real(&assets)?;
+    let system = match arguments.short {
+        false => System::real(&assets)?.on_one_cpu(),
+        true => System::real(&assets)?,
+    };
     let card = make_card(&system, Flash::of_this_tree(&assets)?.bytes()?)?;
     let machine = match arguments.short {
         false => Machine::new(Entry::BootRom(Hardware::default())),

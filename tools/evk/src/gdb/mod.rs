@@ -7,6 +7,7 @@
 //! virtual addresses, so this serves firmware that maps devices where they are, and ends before Linux.
 
 mod access;
+mod core;
 pub mod decode;
 mod dram;
 pub mod gpc;

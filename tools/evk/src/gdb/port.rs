@@ -13,6 +13,7 @@ use anyhow::{Context as _, Result};
 use super::{
     Bus, Region,
     access::{Seen, execute},
+    core::OneCore,
     decode::Width,
     hardware::Board,
     rom,
@@ -37,15 +38,25 @@ pub(crate) enum Setup {
     Board(Box<Board>),
 }
 
-/// Runs the machine behind the GDB port at `socket`, as long as there is something to answer.
-pub(crate) fn serve(socket: &Path, setup: Setup, witness: &Witness) -> Result<()> {
+/// Runs the machine behind the GDB port at `socket`, as long as there is something to answer. `emulator`
+/// is its process.
+pub(crate) fn serve(socket: &Path, emulator: u32, setup: Setup, witness: &Witness) -> Result<()> {
     let machine = Client::connect(socket, PATIENCE)?;
     let (bus, board) = match setup {
         Setup::Devices(bus) => (bus, None),
         Setup::Board(board) => (Bus::default(), Some(board)),
     };
-    let mut port =
-        Port { machine, bus, board, rom: None, witness, instructions: HashMap::new(), resets: 0 };
+    let mut port = Port {
+        machine,
+        emulator,
+        core: None,
+        bus,
+        board,
+        rom: None,
+        witness,
+        instructions: HashMap::new(),
+        resets: 0,
+    };
     let outcome = port.run();
     if outcome.is_err() {
         // Nobody answers it any more.
@@ -146,6 +157,9 @@ type Resumption = (u64, Registers);
 
 struct Port<'a> {
     machine: Client,
+    emulator: u32,
+    /// While there is something to answer.
+    core: Option<OneCore>,
     bus: Bus,
     board: Option<Box<Board>>,
     /// Since the last reset.
@@ -182,6 +196,9 @@ impl Port<'_> {
         for region in &self.bus.regions {
             self.machine.watch(region.start, region.length)?;
         }
+        if self.core.is_none() {
+            self.core = OneCore::of(self.emulator);
+        }
         self.machine.set_breakpoint(SECOND_STAGE)
     }
 
@@ -189,6 +206,9 @@ impl Port<'_> {
     fn remove(&mut self, gone: impl Fn(&Region) -> bool) -> Result<()> {
         for region in self.bus.regions.extract_if(.., |region| gone(region)) {
             self.machine.unwatch(region.start, region.length)?;
+        }
+        if self.bus.regions.is_empty() {
+            self.core = None;
         }
         Ok(())
     }

@@ -25,7 +25,8 @@ use crate::{
 };
 
 fn real() -> System {
-    System { timeout: nixos::Timeout::Seconds(0), ..System::real(&assets()).unwrap() }
+    let system = System::real(&assets()).unwrap().on_one_cpu();
+    System { timeout: nixos::Timeout::Seconds(0), ..system }
 }
 
 /// Linux of the default generation reaches userspace, and powers off; each stage before it ran, and
