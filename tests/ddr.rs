@@ -2,10 +2,9 @@
 
 use std::{fmt::Write, time::Duration};
 
-use evk::models::ddr::{
-    Fault,
-    bench::{Bench, Store},
-    blobs::Blobs,
+use evk::{
+    access::Store,
+    models::ddr::{Fault, bench::Bench, blobs::Blobs},
 };
 use firn::{
     board::MEMORIES,

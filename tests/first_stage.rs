@@ -3,10 +3,9 @@
 
 use std::time::Duration;
 
-use evk::models::{
-    first_stage::{Bench, Store},
-    i2c::Fault,
-    ocotp::Fuses,
+use evk::{
+    access::Store,
+    models::{first_stage::Bench, i2c::Fault, ocotp::Fuses},
 };
 use firn::{
     board::{BOARD, FIRST_STAGE},
@@ -315,7 +314,7 @@ fn what_a_pll_that_never_locks_should_feed_stays_at_its_clock() {
         assert_eq!((error.code(), error.name), (Code::PllUnlocked, name));
         assert!(error.to_string().contains("does not lock: register"), "{error}");
         let stores = bench.take_stores();
-        let wrote = |register| stores.iter().any(|store| store.address == register);
+        let wrote = |register: u32| stores.iter().any(|store| store.address == u64::from(register));
         assert!(!wrote(user) && wrote(others), "{name}");
         // The PLL stays bypassed, and the boot goes on.
         assert_ne!(bench.register(pll) & 1 << 4, 0);

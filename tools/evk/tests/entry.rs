@@ -5,7 +5,7 @@ mod common;
 
 use std::{path::PathBuf, time::Duration};
 
-use common::{SOON, assets, guests, kernel_entry, target};
+use common::{Misbehaving, SOON, assets, guests, kernel_entry, target};
 use evk::{
     qemu::{Entry, Machine},
     session::Session,
@@ -23,18 +23,7 @@ fn ready() -> Session {
     session
 }
 
-/// What is printed after `key`, up to `end`.
-fn after(key: &str, end: &str) -> String {
-    let mut session = ready();
-    session.send(key).unwrap();
-    session.expect(end, SOON).unwrap();
-    session.text()
-}
-
-/// The report of the exception that `key` provokes.
-fn fault(key: &str) -> String {
-    after(key, "firn: stopped; reset the board\n")
-}
+const GUEST: Misbehaving = Misbehaving { ready, end: "firn: stopped; reset the board\n" };
 
 /// Enters the guest at EL3 with nothing beneath.
 fn bare(address: u64) -> Session {
@@ -86,14 +75,14 @@ fn loaded_elsewhere_it_moves_to_its_place_or_says_why_it_cannot() {
 #[ignore = "emulated boot; cargo xtask test runs it"]
 fn garbage_in_x0_and_caches_left_on_do_no_harm() {
     for (key, x0) in [("a", "0x48000008"), ("g", "0x180000000")] {
-        after(key, &format!("entered at EL2; x0 = {x0} is no device tree\n"));
+        GUEST.after(key, &format!("entered at EL2; x0 = {x0} is no device tree\n"));
     }
 }
 
 #[test]
 #[ignore = "emulated boot; cargo xtask test runs it"]
 fn at_el1_it_says_what_to_do_and_stops() {
-    let text = after("l", "runs at EL2\n");
+    let text = GUEST.after("l", "runs at EL2\n");
     assert!(text.contains("firn: [E704] "), "{text}");
 }
 
@@ -105,7 +94,7 @@ fn code_and_constants_cannot_be_written_nor_data_executed() {
         ("k", "write failed: not permitted there", "its own constants"),
         ("x", "instruction fetch failed: not permitted there", "the heap"),
     ] {
-        let text = fault(key);
+        let text = GUEST.fault(key);
         assert!(text.contains(&format!("firn: [E701] the loader failed: {what}\n")), "{text}");
         assert!(text.contains(place), "{text}");
     }
@@ -115,7 +104,7 @@ fn code_and_constants_cannot_be_written_nor_data_executed() {
 #[ignore = "emulated boot; cargo xtask test runs it"]
 fn the_null_page_and_memory_not_claimed_are_not_mapped() {
     for (key, place) in [("n", "address 0x0: a null pointer"), ("u", "not its own")] {
-        let text = fault(key);
+        let text = GUEST.fault(key);
         assert!(text.contains("read failed: nothing is mapped there"), "{text}");
         assert!(text.contains(place), "{text}");
     }
@@ -124,7 +113,7 @@ fn the_null_page_and_memory_not_claimed_are_not_mapped() {
 #[test]
 #[ignore = "emulated boot; cargo xtask test runs it"]
 fn an_overflowing_stack_hits_the_gap_below_it() {
-    let text = fault("s");
+    let text = GUEST.fault("s");
     assert!(text.contains("stack overflow: the gap below the stack"), "{text}");
     assert!(text.contains("   sp 00000000"), "{text}");
 }
@@ -132,19 +121,16 @@ fn an_overflowing_stack_hits_the_gap_below_it() {
 #[test]
 #[ignore = "emulated boot; cargo xtask test runs it"]
 fn a_failure_during_the_report_is_told_and_one_during_that_stops() {
-    assert!(fault("1").contains("while reporting another"));
-    let mut session = ready();
-    session.send("2").unwrap();
-    assert!(session.expect("firn:", Duration::from_secs(1)).is_err());
+    GUEST.fail_while_reporting();
 }
 
 #[test]
 #[ignore = "emulated boot; cargo xtask test runs it"]
 fn a_panic_and_an_exhausted_heap_name_their_place() {
-    let text = fault("p");
+    let text = GUEST.fault("p");
     assert!(text.contains("[E702]") && text.contains("tests/guest/faults.rs:"), "{text}");
     assert!(text.contains("as asked"), "{text}");
-    let text = fault("h");
+    let text = GUEST.fault("h");
     assert!(text.contains("memory allocation of 1048576 bytes failed"), "{text}");
 }
 
@@ -152,21 +138,21 @@ fn a_panic_and_an_exhausted_heap_name_their_place() {
 #[ignore = "emulated boot; cargo xtask test runs it"]
 fn a_look_at_what_is_not_there_is_survived() {
     // The first word of the image is its branch to the entry code.
-    let text = after("t", "None)\n");
+    let text = GUEST.after("t", "None)\n");
     assert!(text.contains("tried: (Some(14"), "{text}");
 }
 
 #[test]
 #[ignore = "emulated boot; cargo xtask test runs it"]
 fn claimed_memory_holds_what_is_written() {
-    let text = after("d", "-0x080000000 holds what was written: true");
+    let text = GUEST.after("d", "-0x080000000 holds what was written: true");
     assert!(text.contains("0x040000000-0x040200000 holds what was written: true"), "{text}");
 }
 
 #[test]
 #[ignore = "emulated boot; cargo xtask test runs it"]
 fn a_kernel_is_entered_with_its_device_tree_and_zeros() {
-    let text = after("j", "device tree of 40 bytes\n");
+    let text = GUEST.after("j", "device tree of 40 bytes\n");
     let second = text.rsplit_once("? j").unwrap().1;
     assert!(second.contains("entered at EL2 with a device tree\n"), "{second}");
     assert!(second.contains("loaded at 0x50000000\n"), "{second}");

@@ -4,9 +4,9 @@
 
 mod common;
 
-use std::{path::PathBuf, time::Duration};
+use std::path::PathBuf;
 
-use common::{SOON, assets, target};
+use common::{Misbehaving, SOON, assets, target};
 use evk::{
     qemu::{Entry, Machine},
     session::Session,
@@ -27,18 +27,8 @@ fn ready() -> Session {
     session
 }
 
-/// What is printed after `key`, up to `end`.
-fn after(key: &str, end: &str) -> String {
-    let mut session = ready();
-    session.send(key).unwrap();
-    session.expect(end, SOON).unwrap();
-    session.text()
-}
-
-/// The report of the failure that `key` provokes.
-fn fault(key: &str) -> String {
-    after(key, "firn: stopped; the board starts anew in 10 s\n")
-}
+const GUEST: Misbehaving =
+    Misbehaving { ready, end: "firn: stopped; the board starts anew in 10 s\n" };
 
 #[test]
 #[ignore = "emulated boot; cargo xtask test runs it"]
@@ -73,7 +63,7 @@ fn an_overflow_of_the_stack_is_noticed_where_nothing_stops_it() {
 #[test]
 #[ignore = "emulated boot; cargo xtask test runs it"]
 fn entered_with_translation_and_caches_on_it_turns_them_off() {
-    let text = after("a", "entered at EL3, SCTLR 0x30c51838\n");
+    let text = GUEST.after("a", "entered at EL3, SCTLR 0x30c51838\n");
     assert_eq!(text.matches("entered at").count(), 2, "{text}");
 }
 
@@ -90,7 +80,7 @@ fn an_exception_is_reported_and_then_the_watchdog_starts_the_board_anew() {
 #[test]
 #[ignore = "emulated boot; cargo xtask test runs it"]
 fn a_panic_names_its_place() {
-    let text = fault("p");
+    let text = GUEST.fault("p");
     assert!(text.contains("[E702]"), "{text}");
     assert!(text.contains("tests/guest/first_stage_faults.rs:"), "{text}");
     assert!(text.contains("as asked"), "{text}");
@@ -99,16 +89,13 @@ fn a_panic_names_its_place() {
 #[test]
 #[ignore = "emulated boot; cargo xtask test runs it"]
 fn a_failure_during_the_report_is_told_and_one_during_that_stops() {
-    assert!(fault("1").contains("while reporting another"));
-    let mut session = ready();
-    session.send("2").unwrap();
-    assert!(session.expect("firn:", Duration::from_secs(1)).is_err());
+    GUEST.fail_while_reporting();
 }
 
 #[test]
 #[ignore = "emulated boot; cargo xtask test runs it"]
 fn without_caches_all_memory_is_device_memory() {
-    let text = fault("u");
+    let text = GUEST.fault("u");
     assert!(text.contains("read failed: misaligned"), "{text}");
     assert!(text.contains("the stack\n"), "{text}");
 }
@@ -124,7 +111,7 @@ fn with_caches_code_cannot_be_written_nor_data_executed() {
         ("d", "read failed: nothing is mapped there", "address 0x40000000: not its own"),
         ("s", "write failed: nothing is mapped there", "stack overflow: the gap below the stack"),
     ] {
-        let text = fault(key);
+        let text = GUEST.fault(key);
         assert!(text.contains(&format!("the first stage failed: {what}\n")), "{key}: {text}");
         assert!(text.contains(place), "{key}: {text}");
     }
@@ -134,8 +121,8 @@ fn with_caches_code_cannot_be_written_nor_data_executed() {
 #[ignore = "emulated boot; cargo xtask test runs it"]
 fn the_boot_rom_is_not_called_where_there_is_none_nor_with_caches_on() {
     // QEMU has none.
-    after("q", "Err(Absent)\n");
-    let text = fault("m");
+    GUEST.after("q", "Err(Absent)\n");
+    let text = GUEST.fault("m");
     assert!(text.contains("read failed: nothing is mapped there"), "{text}");
 }
 

@@ -251,8 +251,11 @@ mod tests {
 
     #[test]
     fn a_trace_holds_the_stores_of_the_first_stage_alone() {
-        use evk::gdb::decode::Width;
-        let store = |pc, width| Store { pc, address: 0x3028_0008, width, value: 7 };
+        use evk::access::{self, Width};
+        let store = |pc, width| Store {
+            pc,
+            access: access::Store { width, address: 0x3028_0008, value: 7 },
+        };
         let file = tempfile::NamedTempFile::new().unwrap();
         let stores = [
             store(0x92_0004, Width::Half),

@@ -4,9 +4,10 @@ use anyhow::{Result, bail, ensure};
 
 use super::{
     Bus, Machine,
-    decode::{self, Access, Base, Offset, Width},
+    decode::{self, Access, Base, Offset},
     rsp::Registers,
 };
+use crate::access::Width;
 
 /// An access that was answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

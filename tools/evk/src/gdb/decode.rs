@@ -6,53 +6,7 @@
 
 use anyhow::{Result, bail};
 
-/// How wide one access is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Width {
-    /// 1 byte.
-    Byte,
-    /// 2 bytes.
-    Half,
-    /// 4 bytes.
-    Word,
-    /// 8 bytes.
-    Double,
-}
-
-impl Width {
-    fn from_size(size: u32) -> Self {
-        match size & 3 {
-            0 => Width::Byte,
-            1 => Width::Half,
-            2 => Width::Word,
-            _ => Width::Double,
-        }
-    }
-
-    /// In bytes, as a length in memory.
-    pub fn size(self) -> usize {
-        1 << self.log2()
-    }
-
-    /// In bytes.
-    pub fn bytes(self) -> u64 {
-        1 << self.log2()
-    }
-
-    /// The bits that an access of this width carries.
-    pub fn mask(self) -> u64 {
-        u64::MAX >> (64 - 8 * self.bytes())
-    }
-
-    fn log2(self) -> u32 {
-        match self {
-            Width::Byte => 0,
-            Width::Half => 1,
-            Width::Word => 2,
-            Width::Double => 3,
-        }
-    }
-}
+use crate::access::Width;
 
 /// The register that an address is counted from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -131,6 +85,16 @@ impl Access {
     }
 }
 
+/// The width that the size field of a load or store names.
+fn width_of(size: u32) -> Width {
+    match size & 3 {
+        0 => Width::Byte,
+        1 => Width::Half,
+        2 => Width::Word,
+        _ => Width::Double,
+    }
+}
+
 /// Decodes the load or store in `word`. Anything else is an error that says so.
 pub fn decode(word: u32) -> Result<Access> {
     if field(word, 26, 1) != 0 {
@@ -149,7 +113,7 @@ type Addressing = fn(u32, Width) -> Result<(Offset, bool, bool)>;
 
 /// One register: size in bits 31:30, kind of access in bits 23:22.
 fn single(word: u32, addressing: Addressing) -> Result<Access> {
-    let width = Width::from_size(field(word, 30, 2));
+    let width = width_of(field(word, 30, 2));
     let (load, sign_extend_to) = match (field(word, 22, 2), width) {
         (0b00, _) => (false, None),
         (0b01, _) => (true, None),

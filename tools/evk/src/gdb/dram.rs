@@ -4,7 +4,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Result, anyhow};
 
-use super::{Device, Machine, decode::Width};
+use super::{Device, Machine};
+use crate::access::Width;
 use crate::models::ddr::Model;
 
 /// Where DRAM is.

@@ -3,7 +3,8 @@
 //! Source: i.MX 8M Plus Reference Manual, chapter "General Power Controller (GPC)"; which registers
 //! BL31 waits for was found by running it.
 
-use super::{Device, Machine, decode::Width};
+use super::{Device, Machine};
+use crate::access::Width;
 
 /// Where it is.
 pub const BASE: u64 = 0x303a_0000;

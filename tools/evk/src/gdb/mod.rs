@@ -23,7 +23,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
-use decode::Width;
+use crate::access::Width;
 pub use dram::DeadLine;
 pub(crate) use hardware::Board;
 pub use hardware::{BootSwitches, Hardware};

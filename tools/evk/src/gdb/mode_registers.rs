@@ -4,7 +4,8 @@
 //! request to the controller it waits for bit 3 of one register, takes the data from the next one,
 //! and writes 4 to the first.
 
-use super::{Device, Machine, decode::Width};
+use super::{Device, Machine};
+use crate::access::Width;
 
 /// Where the performance monitor is.
 pub const BASE: u64 = 0x3d80_0000;

@@ -14,13 +14,12 @@ use super::{
     Bus, Region,
     access::{Seen, execute},
     core::OneCore,
-    decode::Width,
     hardware::Board,
     rom,
     rsp::{Client, Registers, Stop},
     src::Cause,
 };
-use crate::models::boot_rom::BootRom;
+use crate::{access, models::boot_rom::BootRom};
 
 /// Long enough for QEMU to start on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -82,26 +81,13 @@ struct Heard {
 pub struct Store {
     /// Where the instruction is.
     pub pc: u64,
-    /// Physical address.
-    pub address: u64,
-    /// How wide.
-    pub width: Width,
-    /// What.
-    pub value: u64,
+    /// What it does.
+    pub access: access::Store,
 }
 
-/// As `firn ddr trace` prints it.
 impl fmt::Display for Store {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { address, value, width, .. } = self;
-        let digits = usize::try_from(2 + 2 * width.bytes()).unwrap_or(18);
-        let kind = match width {
-            Width::Byte => "W8",
-            Width::Half => "W16",
-            Width::Word => "W",
-            Width::Double => "W64",
-        };
-        write!(f, "{kind} {address:#010x} {value:#0digits$x}")
+        self.access.fmt(f)
     }
 }
 
@@ -120,7 +106,7 @@ impl Witness {
         heard.accesses += 1;
         if !seen.load {
             let Seen { address, width, value, .. } = seen;
-            heard.stores.push(Store { pc, address, width, value });
+            heard.stores.push(Store { pc, access: access::Store { width, address, value } });
         }
     }
 

@@ -6,12 +6,11 @@ use anyhow::{Result, anyhow, bail, ensure};
 use firn::soc::boot_rom::{BootRom as _, EVENT_LOG_POINTER, Question, RECORD_POINTER};
 
 use super::{
-    Bus, Device, Machine,
-    decode::Width,
-    dram,
+    Bus, Device, Machine, dram,
     port::Witness,
     rsp::{Client, Registers},
 };
+use crate::access::Width;
 use crate::models::boot_rom::{BootRom, DOWNLOAD_ENTRY, QUERY_ENTRY};
 
 /// Where the processor starts, and where the ROM ends. Source: i.MX 8M Plus reference manual, memory map.

@@ -2,7 +2,8 @@
 //!
 //! Source: i.MX 8M Plus Reference Manual, chapter "System Reset Controller (SRC)".
 
-use super::{Device, Machine, decode::Width};
+use super::{Device, Machine};
+use crate::access::Width;
 
 /// Where it is. What resets the DRAM controller is in the page behind.
 pub const BASE: u64 = 0x3039_0000;

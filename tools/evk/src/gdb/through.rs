@@ -2,7 +2,8 @@
 
 use anyhow::Result;
 
-use super::{Bus, Device, Machine, decode::Width};
+use super::{Bus, Device, Machine};
+use crate::access::Width;
 
 /// Where there are registers: AIPS-1 to AIPS-3 and the filter in front of DRAM. Source: i.MX 8M Plus
 /// reference manual, memory map.

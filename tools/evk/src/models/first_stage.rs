@@ -6,7 +6,6 @@
 use std::{
     cell::{Cell, RefCell},
     collections::BTreeMap,
-    fmt,
     time::Duration,
 };
 
@@ -14,6 +13,8 @@ use firn::{
     mmio::{Bus, ByteBus},
     time::Clock,
 };
+
+use crate::access::{Store, Width};
 
 use super::{
     i2c::{self, Controller},
@@ -79,39 +80,6 @@ const GPIO_STATUS: u32 = GPIO5 + 8;
 const SCL: (u32, u32) = (0x3033_0200, 14);
 const SDA: (u32, u32) = (0x3033_0204, 15);
 const ALTERNATIVE_GPIO: u32 = 5;
-
-/// The width of an access.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Width {
-    /// 8 bits.
-    Byte,
-    /// 16 bits.
-    Half,
-    /// 32 bits.
-    Word,
-}
-
-/// A store.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Store {
-    /// How wide.
-    pub width: Width,
-    /// Where.
-    pub address: u32,
-    /// What.
-    pub value: u32,
-}
-
-impl fmt::Display for Store {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { address, value, .. } = self;
-        match self.width {
-            Width::Byte => write!(f, "W8 {address:#010x} {value:#04x}"),
-            Width::Half => write!(f, "W16 {address:#010x} {value:#06x}"),
-            Width::Word => write!(f, "W {address:#010x} {value:#010x}"),
-        }
-    }
-}
 
 /// The first stage's surroundings.
 pub struct Bench {
@@ -270,7 +238,11 @@ impl Bench {
     fn store(&self, address: u32, width: Width, value: u32) {
         self.pass(ACCESS);
         self.check(address, width);
-        self.stores.borrow_mut().push(Store { width, address, value });
+        self.stores.borrow_mut().push(Store {
+            width,
+            address: address.into(),
+            value: value.into(),
+        });
         match address {
             I2C..0x30a2_4000 => {
                 let byte = u8::try_from(value).unwrap_or(u8::MAX);

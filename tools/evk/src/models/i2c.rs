@@ -9,7 +9,10 @@ use std::{
     time::Duration,
 };
 
-use crate::gdb::{self, Bus, Device, decode::Width};
+use crate::{
+    access::Width,
+    gdb::{self, Bus, Device},
+};
 
 /// Where I2C1 is.
 pub const I2C1: u64 = 0x30a2_0000;

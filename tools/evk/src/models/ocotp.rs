@@ -9,7 +9,10 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use crate::gdb::{self, Bus, Device, decode::Width};
+use crate::{
+    access::Width,
+    gdb::{self, Bus, Device},
+};
 
 /// Where it is.
 pub const BASE: u64 = 0x3035_0000;

@@ -4,7 +4,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use evk::{assets::Assets, guest::Guests, qemu::Entry};
+use evk::{assets::Assets, guest::Guests, qemu::Entry, session::Session};
 
 /// For what a loader does: seconds alone, more when several boards share two cores.
 pub(crate) const SOON: Duration = Duration::from_secs(60);
@@ -36,4 +36,35 @@ pub(crate) fn device_tree() -> PathBuf {
 /// Entered as QEMU enters a kernel, with nothing but a device tree.
 pub(crate) fn kernel_entry(image: PathBuf) -> Entry {
     Entry::Kernel { image, device_tree: device_tree(), initrd: None, command_line: None }
+}
+
+/// A guest that misbehaves on one typed key each.
+pub(crate) struct Misbehaving {
+    /// Starts it, until it is ready for a key.
+    pub(crate) ready: fn() -> Session,
+    /// What a stage in its place says last.
+    pub(crate) end: &'static str,
+}
+
+impl Misbehaving {
+    /// What is printed after `key`, up to `end`.
+    pub(crate) fn after(&self, key: &str, end: &str) -> String {
+        let mut session = (self.ready)();
+        session.send(key).unwrap();
+        session.expect(end, SOON).unwrap();
+        session.text()
+    }
+
+    /// The report of the failure that `key` provokes.
+    pub(crate) fn fault(&self, key: &str) -> String {
+        self.after(key, self.end)
+    }
+
+    /// Provokes a failure during a report, and one during the report of that.
+    pub(crate) fn fail_while_reporting(&self) {
+        assert!(self.fault("1").contains("while reporting another"));
+        let mut session = (self.ready)();
+        session.send("2").unwrap();
+        assert!(session.expect("firn:", Duration::from_secs(1)).is_err());
+    }
 }

@@ -7,10 +7,9 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use evk::models::ddr::{
-    Fault,
-    bench::{Bench, Store},
-    blobs::Blobs,
+use evk::{
+    access::Store,
+    models::ddr::{Fault, bench::Bench, blobs::Blobs},
 };
 use firn::{
     board::{MEMORIES, MEMORY},

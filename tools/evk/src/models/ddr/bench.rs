@@ -3,13 +3,13 @@
 
 use std::{
     cell::{Cell, RefCell},
-    fmt,
     time::Duration,
 };
 
 use firn::{mmio::Bus, time::Clock};
 
-use super::{Fault, Model, Width};
+use super::{Fault, Model};
+use crate::access::{Store, Width};
 
 /// What a register access takes where nobody says otherwise, and a look at the clock.
 const ACCESS: Duration = Duration::from_nanos(100);
@@ -17,27 +17,6 @@ const LOOK: Duration = Duration::from_nanos(100);
 /// After so many looks without a store each takes longer by [`LOOK`]: a long wait costs the host
 /// little.
 const PATIENT_LOOKS: u32 = 100;
-
-/// A store.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Store {
-    /// How wide.
-    pub width: Width,
-    /// Where.
-    pub address: u32,
-    /// What.
-    pub value: u32,
-}
-
-impl fmt::Display for Store {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { address, value, .. } = self;
-        match self.width {
-            Width::Half => write!(f, "W16 {address:#010x} {value:#06x}"),
-            Width::Word => write!(f, "W {address:#010x} {value:#010x}"),
-        }
-    }
-}
 
 /// The engine's surroundings.
 pub struct Bench {
@@ -110,7 +89,11 @@ impl Bench {
     fn store(&self, address: u32, width: Width, value: u32) {
         self.pass(self.access);
         self.looks.set(0);
-        self.stores.borrow_mut().push(Store { width, address, value });
+        self.stores.borrow_mut().push(Store {
+            width,
+            address: address.into(),
+            value: value.into(),
+        });
         self.model.borrow_mut().write(address, width, value);
     }
 }

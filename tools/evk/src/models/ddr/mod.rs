@@ -13,6 +13,7 @@ mod phy;
 mod pmu;
 pub mod window;
 
+use crate::access::Width;
 use clocks::Clocks;
 use controller::Controller;
 use phy::Phy;
@@ -46,15 +47,6 @@ pub enum Fault {
     /// The 1D runs find these differences between the ranks: the registers from 0x54013 and from
     /// 0x5402c on.
     Differences([u16; 6], [u16; 7]),
-}
-
-/// The width of an access.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Width {
-    /// 16 bits.
-    Half,
-    /// 32 bits.
-    Word,
 }
 
 /// The subsystem.

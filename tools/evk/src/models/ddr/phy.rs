@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use super::{
-    Fault, Patience, Rules, Width,
+    Fault, Patience, Rules,
     pmu::{End, Pmu, REVISION, differences},
 };
+use crate::access::Width;
 
 /// Where it is: 32-bit words, one for each 16-bit register.
 pub(super) const BASE: u32 = 0x3c00_0000;

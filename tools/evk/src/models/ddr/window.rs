@@ -2,8 +2,11 @@
 
 use std::sync::{Arc, Mutex};
 
-use super::{Model, Width, controller, phy};
-use crate::gdb::{self, Bus, Device, decode};
+use super::{Model, controller, phy};
+use crate::{
+    access::Width,
+    gdb::{self, Bus, Device},
+};
 
 /// Ranges that QEMU has nothing behind: the PHY, the subsystem with its controller, and the page
 /// with the controller's resets.
@@ -39,32 +42,31 @@ impl Window {
     }
 }
 
-fn width(width: decode::Width) -> Option<Width> {
-    match width {
-        decode::Width::Half => Some(Width::Half),
-        decode::Width::Word => Some(Width::Word),
-        decode::Width::Byte | decode::Width::Double => None,
-    }
+/// Whether the subsystem has registers of this width.
+fn has(width: Width) -> bool {
+    matches!(width, Width::Half | Width::Word)
 }
 
 impl Device for Window {
-    fn read(&mut self, offset: u64, wide: decode::Width, _: &mut dyn gdb::Machine) -> u64 {
+    fn read(&mut self, offset: u64, width: Width, _: &mut dyn gdb::Machine) -> u64 {
         let address = self.address(offset);
-        self.with(|model| match width(wide) {
-            Some(width) => model.read(address, width).into(),
-            None => {
-                model.rules.require(false, || format!("{wide:?} load from {address:#x}"));
-                0
+        self.with(|model| {
+            if has(width) {
+                return model.read(address, width).into();
             }
+            model.rules.require(false, || format!("{width:?} load from {address:#x}"));
+            0
         })
     }
 
-    fn write(&mut self, offset: u64, wide: decode::Width, value: u64, _: &mut dyn gdb::Machine) {
+    fn write(&mut self, offset: u64, width: Width, value: u64, _: &mut dyn gdb::Machine) {
         let address = self.address(offset);
         let value = u32::try_from(value & 0xffff_ffff).unwrap_or_default();
-        self.with(|model| match width(wide) {
-            Some(width) => model.write(address, width, value),
-            None => model.rules.require(false, || format!("{wide:?} store to {address:#x}")),
+        self.with(|model| {
+            if has(width) {
+                return model.write(address, width, value);
+            }
+            model.rules.require(false, || format!("{width:?} store to {address:#x}"));
         });
     }
 }
@@ -107,14 +109,14 @@ mod tests {
             window.map(|(start, _, window)| access(window, u64::from(address - *start)))
         }
 
-        fn load(&self, address: u32, width: decode::Width) -> u32 {
+        fn load(&self, address: u32, width: Width) -> u32 {
             let seen =
                 self.access(address, |window, offset| window.read(offset, width, &mut NoMachine));
             let own = || self.registers.borrow().get(&address).copied().unwrap_or(0);
             seen.map_or_else(own, |value| u32::try_from(value).unwrap())
         }
 
-        fn store(&self, address: u32, width: decode::Width, value: u32) {
+        fn store(&self, address: u32, width: Width, value: u32) {
             if self
                 .access(address, |window, offset| {
                     window.write(offset, width, value.into(), &mut NoMachine)
@@ -128,20 +130,20 @@ mod tests {
 
     impl mmio::Bus for Machine {
         fn read16(&self, address: u32) -> u16 {
-            u16::try_from(self.load(address, decode::Width::Half)).unwrap()
+            u16::try_from(self.load(address, Width::Half)).unwrap()
         }
 
         fn write16(&self, address: u32, value: u16) {
-            self.store(address, decode::Width::Half, value.into());
+            self.store(address, Width::Half, value.into());
         }
 
         fn read32(&self, address: u32) -> u32 {
             let locked = if address == PLL { 1 << 31 } else { 0 };
-            self.load(address, decode::Width::Word) | locked
+            self.load(address, Width::Word) | locked
         }
 
         fn write32(&self, address: u32, value: u32) {
-            self.store(address, decode::Width::Word, value);
+            self.store(address, Width::Word, value);
         }
     }
 
@@ -174,8 +176,8 @@ mod tests {
     fn an_access_of_another_width_breaks_a_rule() {
         let model = Arc::new(Mutex::new(Model::new(&[])));
         let mut window = Window { start: phy::BASE, model: Arc::clone(&model) };
-        window.write(0, decode::Width::Double, 0, &mut NoMachine);
-        assert_eq!(window.read(0, decode::Width::Byte, &mut NoMachine), 0);
+        window.write(0, Width::Double, 0, &mut NoMachine);
+        assert_eq!(window.read(0, Width::Byte, &mut NoMachine), 0);
         assert_eq!(model.lock().unwrap().broken_rules().len(), 2);
     }
 }

@@ -13,7 +13,10 @@ use super::{
     controller::{BusError, Controller, Memory, SYS_CTRL},
     rules::Rules,
 };
-use crate::gdb::{self, Bus, Device, decode::Width};
+use crate::{
+    access::Width,
+    gdb::{self, Bus, Device},
+};
 
 /// Room for one uSDHC. Source: i.MX 8M Plus reference manual, memory map of AIPS-3.
 const LENGTH: u64 = 0x1_0000;
