@@ -5,12 +5,11 @@
 
 use core::ptr;
 
-use crate::soc::boot_rom::{BootRom, Question, RomFailure};
+use crate::soc::boot_rom::{BootRom, Question, RomFailure, SERVICES};
 
-/// The table of services: a header, then 64-bit pointers.
-const TABLE: u64 = 0x980;
-const DOWNLOAD_IMAGE: u64 = TABLE + 8;
-const QUERY_BOOT_INFOR: u64 = TABLE + 16;
+/// The table of services has a header, then 64-bit pointers.
+const DOWNLOAD_IMAGE: u64 = SERVICES as u64 + 8;
+const QUERY_BOOT_INFOR: u64 = SERVICES as u64 + 16;
 /// Where the ROM ends.
 const ROM_END: u64 = 0x4_0000;
 /// A service that did what it was asked answers this.
