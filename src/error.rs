@@ -108,6 +108,12 @@ codes! {
     1005 PllUnlocked "a PLL does not lock";
     1006 StreamEnded "the download over USB ended early";
     1007 HandOffDamaged "the first stage's record is damaged";
+    // 11xx: boot counting and the state record
+    1101 TryUnconfirmed "a boot was not confirmed";
+    1102 StateDamaged "the state record is damaged";
+    1103 StateVersion "the state record is of a later version";
+    1104 StatePlace "there is no place for the state record";
+    1105 StateForeign "the state record's place holds something else";
 }
 
 impl fmt::Display for Code {

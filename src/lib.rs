@@ -41,4 +41,5 @@ pub mod nixos;
 pub mod rescue;
 pub mod soc;
 pub mod spl;
+pub mod state;
 pub mod time;
