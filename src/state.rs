@@ -1,7 +1,7 @@
 //! What outlives a boot: the chosen default, boot counting, the last failure.
 //!
 //! One [`Record`] in two copies on the card, the only thing that firmware ever writes. Pure: bytes
-//! and values in, bytes and values out. `place` says where the copies lie, [`copies`] which of them
+//! and values in, bytes and values out. [`place`] says where the copies lie, [`copies`] which of them
 //! counts and how to write so that a power cut leaves the old or the new one, [`policy`] what to boot.
 //! The format is in `docs/state-record.md`; the `firn` command of the running system shares this code.
 
@@ -10,6 +10,7 @@
 mod codec;
 pub mod copies;
 mod identity;
+pub mod place;
 pub mod policy;
 
 use alloc::{string::String, vec::Vec};
