@@ -7,7 +7,7 @@ use firn::{
     block::BLOCK_SIZE,
     error::{Code, Coded},
     state::{
-        Identity, RECORD_SIZE, Record,
+        Error, Identity, RECORD_SIZE, Record,
         copies::{Copy, Ground, Refusal, Source, Stored, Write, choose},
     },
 };
@@ -168,7 +168,11 @@ fn two_copies_lost_are_an_empty_record() {
     let mut card = Card::after(Ground::Own, 4);
     card.places.iter_mut().for_each(|place| place[700] ^= 1);
     let read = card.read();
-    assert_eq!((read.source, read.record), (Source::Lost, Record::default()));
+    let damaged = Source::Lost([Error::Checksum; 2]);
+    assert_eq!((read.source, read.record), (damaged, Record::default()));
+    let problem = read.source.problem().unwrap();
+    assert_eq!(problem.code(), Code::StateDamaged);
+    assert!(problem.to_string().contains("second copy: its checksum does not match"));
     card.write(record(1));
     assert_eq!(card.read().record, record(1));
 }
@@ -189,7 +193,7 @@ fn an_erased_place_is_blank_and_can_be_written() {
     for byte in [0, 0xff] {
         let place = [byte; RECORD_SIZE];
         let read = choose(Ground::Gap, &place, &place);
-        assert_eq!(read.source, Source::Blank);
+        assert_eq!((read.source, read.source.problem()), (Source::Blank, None));
         assert_eq!(read.check_writable(), Ok(()));
     }
 }

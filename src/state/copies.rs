@@ -7,7 +7,7 @@ use alloc::boxed::Box;
 use core::fmt;
 
 use super::{
-    Record,
+    Error, Record,
     codec::{self, Later, MAGIC, RECORD_SIZE, Whole},
 };
 use crate::error::{Code, Coded};
@@ -69,10 +69,57 @@ pub enum Source {
     Copy(Copy),
     /// From none: both places are blank.
     Blank,
-    /// From none: neither copy is whole.
-    Lost,
+    /// From none: neither copy is whole, for these reasons.
+    Lost([Error; 2]),
     /// From none: a later version of the loader wrote it.
     Later(u16),
+}
+
+impl Source {
+    /// What a user is to be told, if anything. The boot goes on.
+    pub fn problem(self) -> Option<Problem> {
+        match self {
+            Self::Copy(_) | Self::Blank => None,
+            Self::Lost(errors) => Some(Problem::Lost(errors)),
+            Self::Later(version) => Some(Problem::Later(version)),
+        }
+    }
+}
+
+/// Why there is no record although something is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Problem {
+    /// Neither copy is whole.
+    Lost([Error; 2]),
+    /// A later version of the loader wrote it.
+    Later(u16),
+}
+
+impl Coded for Problem {
+    fn code(&self) -> Code {
+        match self {
+            Self::Lost([first, _]) => first.code(),
+            Self::Later(_) => Code::StateVersion,
+        }
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Lost([first, second]) => write!(
+                f,
+                "the state record is lost, the boot goes on without it; first copy: {first}; \
+                 second copy: {second}"
+            ),
+            Self::Later(version) => {
+                write!(
+                    f,
+                    "a later Firn wrote the state record (version {version}); update this one"
+                )
+            }
+        }
+    }
 }
 
 /// Why nothing can be written.
@@ -125,7 +172,7 @@ pub fn choose(ground: Ground, a: &[u8], b: &[u8]) -> Stored {
         [Ok(a), Ok(b)] if is_newer(b.sequence, a.sequence) => (Copy::B, b),
         [Ok(a), _] => (Copy::A, a),
         [Err(_), Ok(b)] => (Copy::B, b),
-        [Err(_), Err(_)] => return without_record(ground, places),
+        [Err(a), Err(b)] => return without_record(ground, places, [a, b]),
     };
     let (copy, Whole { sequence, content }) = newest;
     let target = Some(copy.other());
@@ -138,7 +185,7 @@ pub fn choose(ground: Ground, a: &[u8], b: &[u8]) -> Stored {
     }
 }
 
-fn without_record(ground: Ground, places: [&[u8]; 2]) -> Stored {
+fn without_record(ground: Ground, places: [&[u8]; 2], errors: [Error; 2]) -> Stored {
     let blank = places.map(is_blank);
     let ours = |copy: &Copy| {
         let bytes = places[copy.index()];
@@ -146,7 +193,7 @@ fn without_record(ground: Ground, places: [&[u8]; 2]) -> Stored {
     };
     Stored {
         record: Record::default(),
-        source: if blank == [true, true] { Source::Blank } else { Source::Lost },
+        source: if blank == [true, true] { Source::Blank } else { Source::Lost(errors) },
         sequence: 0,
         target: Copy::BOTH.into_iter().find(ours),
     }
