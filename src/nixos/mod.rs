@@ -1,6 +1,6 @@
 //! NixOS generations: what can be booted, whichever file says so.
 //!
-//! A source ([`extlinux`]) turns bytes into [`Generation`]s, [`list`] brings them into the order of
+//! A source ([`extlinux`]) gives [`Generation`]s, [`list`] brings them into the order of
 //! the menu. Pure: nothing here knows where its bytes come from.
 
 #![forbid(unsafe_code)]
@@ -10,6 +10,7 @@ use core::fmt;
 
 use crate::error::{Code, Coded};
 
+pub mod bootspec;
 pub mod extlinux;
 pub mod list;
 pub mod naming;
