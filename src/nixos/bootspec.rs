@@ -378,6 +378,6 @@ fn ignored(key: &str, expected: &str) -> String {
 }
 
 /// A text with blanks for control characters.
-fn shown(text: &str) -> String {
+pub(super) fn shown(text: &str) -> String {
     text.chars().map(|character| if character.is_control() { ' ' } else { character }).collect()
 }

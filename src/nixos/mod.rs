@@ -1,7 +1,7 @@
 //! NixOS generations: what can be booted, whichever file says so.
 //!
-//! A source ([`extlinux`]) gives [`Generation`]s, [`list`] brings them into the order of
-//! the menu. Pure: nothing here knows where its bytes come from.
+//! A source ([`extlinux`], [`profiles`]) gives [`Generation`]s, [`list`] brings them into the order of
+//! the menu. Pure: parsers know bytes only, and [`profiles`] any file system.
 
 #![forbid(unsafe_code)]
 
@@ -15,6 +15,7 @@ pub mod extlinux;
 pub mod list;
 pub mod naming;
 pub mod path;
+pub mod profiles;
 
 /// Something that can be booted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,6 +73,8 @@ impl fmt::Display for Broken {
 pub enum Source {
     /// `extlinux.conf`.
     Extlinux,
+    /// A Nix profile: links to systems in the store.
+    Profile,
     /// The boot image itself: a recovery system.
     BootImage,
 }
@@ -80,6 +83,7 @@ impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Source::Extlinux => "extlinux",
+            Source::Profile => "profile",
             Source::BootImage => "boot image",
         })
     }

@@ -1,0 +1,701 @@
+//! What becomes of the Nix profiles on a partition.
+
+#![allow(clippy::cast_possible_truncation, reason = "tests run on 64-bit hosts")]
+
+mod disk;
+
+use std::{collections::BTreeMap, fmt::Write as _, rc::Rc};
+
+use disk::{
+    Disk, Image,
+    recipes::{MIB, Scratch, ext4_features, mke2fs, run, text},
+};
+use firn::{
+    block::volume::Volume,
+    error::Code,
+    fs::{DirEntry, Error, ErrorKind, File, FileSystem, FileType, Metadata, mount},
+    nixos::{
+        DeviceTreeFile, Generation, Source, Timeout,
+        profiles::{Description, Layout, Profiles},
+    },
+};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+const PROFILES: &str = "/nix/var/nix/profiles";
+
+enum Node {
+    File(Vec<u8>),
+    Link(String),
+}
+
+/// A file system in memory, which counts what is asked of it.
+#[derive(Default)]
+struct Memory {
+    nodes: BTreeMap<String, Node>,
+    opened: usize,
+    links_read: usize,
+}
+
+struct Bytes(Vec<u8>);
+
+impl File for Bytes {
+    fn size(&self) -> u64 {
+        self.0.len() as u64
+    }
+
+    fn read_at(&mut self, offset: u64, destination: &mut [u8]) -> Result<(), Error> {
+        let start = offset as usize;
+        destination.copy_from_slice(&self.0[start..start + destination.len()]);
+        Ok(())
+    }
+}
+
+impl Memory {
+    fn file(&mut self, path: &str, bytes: impl Into<Vec<u8>>) {
+        self.nodes.insert(path.into(), Node::File(bytes.into()));
+    }
+
+    fn link(&mut self, path: &str, target: &str) {
+        self.nodes.insert(path.into(), Node::Link(target.into()));
+    }
+
+    fn remove(&mut self, path: &str) {
+        let below = format!("{path}/");
+        self.nodes.retain(|name, _| name != path && !name.starts_with(&below));
+    }
+
+    fn is_directory(&self, path: &str) -> bool {
+        path.is_empty() || self.nodes.keys().any(|name| name.starts_with(&format!("{path}/")))
+    }
+
+    fn walk(&self, path: &str, follow_last: bool) -> Result<String, ErrorKind> {
+        let mut ahead: Vec<String> = path.split('/').rev().map(Into::into).collect();
+        let (mut behind, mut links) = (String::new(), 0);
+        while let Some(name) = ahead.pop() {
+            match &*name {
+                "" | "." => continue,
+                ".." => behind.truncate(behind.rfind('/').unwrap_or(0)),
+                name => behind = format!("{behind}/{name}"),
+            }
+            match self.nodes.get(&behind) {
+                Some(Node::Link(target)) if follow_last || !ahead.is_empty() => {
+                    links += 1;
+                    if links > 40 {
+                        return Err(ErrorKind::TooManyLinks);
+                    }
+                    behind.truncate(if target.starts_with('/') {
+                        0
+                    } else {
+                        behind.rfind('/').unwrap_or(0)
+                    });
+                    ahead.extend(target.split('/').rev().map(String::from));
+                }
+                Some(Node::File(_)) if !ahead.is_empty() => return Err(ErrorKind::WrongType),
+                Some(_) => {}
+                None if self.is_directory(&behind) => {}
+                None => return Err(ErrorKind::NotFound),
+            }
+        }
+        Ok(behind)
+    }
+
+    fn find(&self, path: &str, follow_last: bool) -> Result<String, Error> {
+        self.walk(path, follow_last).map_err(|kind| Error { kind, path: path.into() })
+    }
+}
+
+fn wrong_type<T>(path: &str) -> Result<T, Error> {
+    Err(Error { kind: ErrorKind::WrongType, path: path.into() })
+}
+
+impl FileSystem for Memory {
+    fn kind(&self) -> &'static str {
+        "memory"
+    }
+
+    fn label(&self) -> Option<String> {
+        None
+    }
+
+    fn open(&mut self, path: &str) -> Result<Box<dyn File>, Error> {
+        let place = self.find(path, true)?;
+        self.opened += 1;
+        match self.nodes.get(&place) {
+            Some(Node::File(bytes)) => Ok(Box::new(Bytes(bytes.clone()))),
+            _ => wrong_type(path),
+        }
+    }
+
+    fn metadata(&mut self, path: &str) -> Result<Metadata, Error> {
+        let place = self.find(path, true)?;
+        Ok(match self.nodes.get(&place) {
+            Some(Node::File(bytes)) => {
+                Metadata { file_type: FileType::File, size: bytes.len() as u64 }
+            }
+            _ => Metadata { file_type: FileType::Directory, size: 0 },
+        })
+    }
+
+    fn read_dir(&mut self, path: &str) -> Result<Vec<DirEntry>, Error> {
+        let place = self.find(path, true)?;
+        if self.nodes.contains_key(&place) {
+            return wrong_type(path);
+        }
+        let below = format!("{place}/");
+        let mut names: Vec<&str> = self
+            .nodes
+            .keys()
+            .filter_map(|name| name.strip_prefix(&below)?.split('/').next())
+            .collect();
+        names.dedup();
+        let entry = |name: &str| DirEntry { name: name.into(), file_type: FileType::Other };
+        Ok(names.into_iter().map(entry).collect())
+    }
+
+    fn read_link(&mut self, path: &str) -> Result<String, Error> {
+        let place = self.find(path, false)?;
+        self.links_read += 1;
+        match self.nodes.get(&place) {
+            Some(Node::Link(target)) => Ok(target.clone()),
+            _ => wrong_type(path),
+        }
+    }
+}
+
+/// A store object's path, with a hash made of its name.
+fn store(name: &str) -> String {
+    let sum = name.bytes().fold(7_u64, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into()));
+    format!("/nix/store/{:032}-{name}", sum)
+}
+
+fn toplevel(number: u32) -> String {
+    store(&format!("nixos-system-imx8mp-25.11.202602{number:02}.9f8e7d6"))
+}
+
+fn document(toplevel: &str) -> Value {
+    json!({
+        "org.nixos.bootspec.v1": {
+            "init": format!("{toplevel}/init"),
+            "initrd": format!("{}/initrd", store("initrd-linux-6.12.63")),
+            "kernel": format!("{}/Image", store("linux-6.12.63")),
+            "kernelParams": ["root=fstab", "loglevel=4"],
+            "label": "NixOS Xantusia 25.11 (Linux 6.12.63)",
+            "system": "aarch64-linux",
+            "toplevel": toplevel,
+        },
+        "org.nixos.specialisation.v1": {},
+    })
+}
+
+/// A root with generations 1 to `count`, the last of which is switched to.
+fn root(count: u32) -> Memory {
+    let mut root = Memory::default();
+    root.file(&format!("{}/Image", store("linux-6.12.63")), "kernel");
+    root.file(&format!("{}/System.map", store("linux-6.12.63")), "map");
+    root.file(&format!("{}/initrd", store("initrd-linux-6.12.63")), "initrd");
+    root.file(&format!("{}/freescale/imx8mp-evk.dtb", store("dtbs")), "tree");
+    for number in 1..=count {
+        root.link(&format!("{PROFILES}/system-{number}-link"), &toplevel(number));
+        add_toplevel(&mut root, &toplevel(number));
+    }
+    root.link(&format!("{PROFILES}/system"), &format!("system-{count}-link"));
+    root
+}
+
+fn add_toplevel(root: &mut Memory, toplevel: &str) {
+    root.file(&format!("{toplevel}/init"), "#!");
+    root.link(&format!("{toplevel}/kernel"), &format!("{}/Image", store("linux-6.12.63")));
+    root.link(&format!("{toplevel}/initrd"), &format!("{}/initrd", store("initrd-linux-6.12.63")));
+    root.link(&format!("{toplevel}/dtbs"), &store("dtbs"));
+    root.file(&format!("{toplevel}/kernel-params"), "root=fstab loglevel=4");
+    root.file(&format!("{toplevel}/nixos-version"), "20.09.git.abc");
+    root.file(&format!("{toplevel}/system"), "aarch64-linux");
+    root.file(&format!("{toplevel}/boot.json"), document(toplevel).to_string());
+}
+
+/// The same tree on a partition of its own.
+fn as_partition(root: Memory) -> Memory {
+    let nodes = root.nodes.into_iter();
+    let nodes = nodes.filter_map(|(path, node)| Some((path.strip_prefix("/nix")?.into(), node)));
+    Memory { nodes: nodes.collect(), ..Memory::default() }
+}
+
+fn find(root: &mut Memory) -> Profiles {
+    Profiles::find(root).expect("readable").expect("profiles")
+}
+
+fn describe(root: &mut Memory, index: usize) -> Description {
+    find(root).describe(root, index, None).expect("a generation")
+}
+
+fn newest(root: &mut Memory) -> Generation {
+    describe(root, 0).generations.remove(0)
+}
+
+/// Why the only generation of a root, changed, cannot be booted.
+fn reason(change: impl FnOnce(&mut Memory)) -> (Code, String) {
+    let mut root = root(1);
+    change(&mut root);
+    let broken = newest(&mut root).broken.expect("broken");
+    (broken.code, broken.reason)
+}
+
+mod listing {
+    use super::*;
+
+    #[test]
+    fn generations_are_listed_newest_first_by_number_and_other_profiles_behind() {
+        let mut root = root(11);
+        for name in ["known-good-3-link", "alpha-7-link", "known-good-20-link"] {
+            root.link(&format!("{PROFILES}/system-profiles/{name}"), &toplevel(1));
+        }
+        root.link(&format!("{PROFILES}/system-profiles/alpha"), "alpha-7-link");
+        root.link(&format!("{PROFILES}/per-user-1-link"), &toplevel(1));
+        let names: Vec<_> = find(&mut root).links.iter().map(|link| link.name()).collect();
+        assert_eq!(names[..3], ["system-11-link", "system-10-link", "system-9-link"]);
+        assert_eq!(names[11..], ["alpha-7-link", "known-good-20-link", "known-good-3-link"]);
+    }
+
+    #[test]
+    fn the_generation_that_is_switched_to_need_not_be_the_newest() {
+        let mut root = root(42);
+        assert_eq!(find(&mut root).current, Some(0));
+        root.link(&format!("{PROFILES}/system"), "system-41-link");
+        assert_eq!(find(&mut root).current, Some(1));
+        root.link(&format!("{PROFILES}/system"), &format!("{PROFILES}/system-40-link"));
+        assert_eq!(find(&mut root).current, Some(2));
+        root.remove(&format!("{PROFILES}/system"));
+        assert_eq!(find(&mut root).current, None);
+    }
+
+    #[test]
+    fn a_system_link_straight_into_the_store_is_a_generation_without_number() {
+        let mut root = root(1);
+        root.remove(&format!("{PROFILES}/system-1-link"));
+        root.link(&format!("{PROFILES}/system"), &toplevel(1));
+        let generation = newest(&mut root);
+        assert_eq!((generation.number, generation.broken), (None, None));
+        assert_eq!(generation.id, toplevel(1));
+    }
+
+    #[test]
+    fn a_partition_without_profiles_has_none() {
+        let mut root = Memory::default();
+        root.file("/boot/extlinux/extlinux.conf", "LABEL x");
+        assert_eq!(Profiles::find(&mut root), Ok(None));
+        root.file("/nix", "a file");
+        assert_eq!(Profiles::find(&mut root), Ok(None));
+    }
+
+    #[test]
+    fn two_hundred_generations_are_listed_without_opening_one() {
+        let mut root = root(200);
+        let profiles = find(&mut root);
+        assert_eq!(profiles.links.len(), 200);
+        assert_eq!(root.opened, 0);
+        // The directories on the way and `system`.
+        assert!(root.links_read < 20, "{}", root.links_read);
+        let before = root.links_read;
+        assert_eq!(profiles.toplevel(&mut root, 0), Ok(toplevel(200)));
+        assert_eq!((root.opened, root.links_read - before), (0, 1));
+        profiles.describe(&mut root, 0, None);
+        assert_eq!(root.opened, 1);
+    }
+
+    #[test]
+    fn an_index_beyond_the_list_is_no_generation() {
+        let mut root = root(1);
+        let profiles = find(&mut root);
+        assert!(profiles.toplevel(&mut root, 1).is_err());
+        assert_eq!(profiles.describe(&mut root, 1, None), None);
+    }
+}
+
+mod describing {
+    use super::*;
+
+    fn is_whole(generation: &Generation, prefix: &str) {
+        assert_eq!(generation.broken, None);
+        assert_eq!(generation.source, Source::Profile);
+        assert_eq!(generation.id, toplevel(2));
+        assert_eq!(generation.name, "system-2-link");
+        assert_eq!(generation.number, Some(2));
+        assert_eq!(generation.version.as_deref(), Some("25.11.20260202.9f8e7d6"));
+        assert_eq!(generation.kernel_version.as_deref(), Some("6.12.63"));
+        let on_volume = |path: String| path.strip_prefix(prefix).expect("below").to_string();
+        let files = &generation.files;
+        assert_eq!(files.kernel, on_volume(format!("{}/Image", store("linux-6.12.63"))));
+        let initrd = format!("{}/initrd", store("initrd-linux-6.12.63"));
+        assert_eq!(files.initrds, [on_volume(initrd)]);
+        assert_eq!(files.device_tree, DeviceTreeFile::Directory(on_volume(store("dtbs"))));
+        assert_eq!(files.command_line, format!("init={}/init root=fstab loglevel=4", toplevel(2)));
+    }
+
+    #[test]
+    fn a_root_with_nothing_but_profiles_boots() {
+        let mut root = root(2);
+        assert_eq!(find(&mut root).layout, Layout::Directory);
+        let generation = newest(&mut root);
+        is_whole(&generation, "");
+        assert_eq!(generation.title, "NixOS Xantusia 25.11 (Linux 6.12.63)");
+    }
+
+    #[test]
+    fn nix_may_be_a_partition_of_its_own() {
+        let mut root = as_partition(root(2));
+        assert_eq!(find(&mut root).layout, Layout::Partition);
+        let generation = newest(&mut root);
+        is_whole(&generation, "/nix");
+        assert!(root.open(&generation.files.kernel).is_ok());
+    }
+
+    #[test]
+    fn an_old_generation_without_boot_json_is_read_from_its_toplevel() {
+        for to_layout in [|root| root, as_partition] {
+            let mut root = root(2);
+            root.remove(&format!("{}/boot.json", toplevel(2)));
+            let mut root = to_layout(root);
+            let layout = find(&mut root).layout;
+            let generation = newest(&mut root);
+            is_whole(&generation, if layout == Layout::Directory { "" } else { "/nix" });
+            assert_eq!(generation.title, "NixOS 20.09.git.abc");
+        }
+    }
+
+    #[test]
+    fn an_old_generation_has_its_specialisations() {
+        let mut root = root(2);
+        root.remove(&format!("{}/boot.json", toplevel(2)));
+        root.link(&format!("{}/specialisation/rescue", toplevel(2)), &toplevel(1));
+        root.link(&format!("{}/specialisation/gone", toplevel(2)), &store("gone"));
+        let generations = describe(&mut root, 0).generations;
+        let names: Vec<_> = generations.iter().map(|g| g.specialisation.as_deref()).collect();
+        assert_eq!(names, [None, Some("gone"), Some("rescue")]);
+        assert_eq!(generations[1].broken.as_ref().map(|broken| broken.code), Some(Code::NotFound));
+        assert_eq!((generations[2].id.clone(), generations[2].broken.clone()), (toplevel(1), None));
+    }
+
+    #[test]
+    fn a_specialisation_may_have_a_device_tree_of_its_own() {
+        let mut root = root(1);
+        let own = format!("{}/own.dtb", store("own-dtb"));
+        root.file(&own, "tree");
+        let mut child = document(&store("special"));
+        child["org.nixos.systemd-boot"] = json!({"devicetree": own, "sortKey": "nixos"});
+        let mut parent = document(&toplevel(1));
+        parent["org.nixos.specialisation.v1"]["no-gpu"] = child;
+        root.file(&format!("{}/boot.json", toplevel(1)), parent.to_string());
+        let generations = describe(&mut root, 0).generations;
+        let [parent, child] = &*generations else { panic!("two") };
+        assert_eq!(parent.files.device_tree, DeviceTreeFile::Directory(store("dtbs")));
+        assert_eq!(child.files.device_tree, DeviceTreeFile::File(own));
+        assert_eq!((child.number, child.specialisation.as_deref()), (Some(1), Some("no-gpu")));
+        assert_eq!(child.name, "system-1-link/no-gpu");
+        assert_eq!(child.id, store("special"));
+        assert_eq!(child.broken, None);
+    }
+
+    #[test]
+    fn settings_come_from_the_generation() {
+        let mut root = root(1);
+        let mut changed = document(&toplevel(1));
+        changed["org.firn.v1"] = json!({"timeout": 3, "bootTries": -1});
+        root.file(&format!("{}/boot.json", toplevel(1)), changed.to_string());
+        let description = describe(&mut root, 0);
+        assert_eq!(description.settings.timeout, Some(Timeout::After(30)));
+        assert_eq!(description.warnings[0].code, Code::ConfigurationLineIgnored);
+        assert!(description.warnings[0].text.starts_with("system-1-link: org.firn.v1: bootTries"));
+    }
+
+    #[test]
+    fn secrets_that_are_missing_from_the_initrd_are_told() {
+        let mut root = root(1);
+        let mut changed = document(&toplevel(1));
+        changed["org.nixos.bootspec.v1"]["initrdSecrets"] = json!("/nix/store/x/bin/append");
+        root.file(&format!("{}/boot.json", toplevel(1)), changed.to_string());
+        let description = describe(&mut root, 0);
+        assert_eq!(description.generations[0].broken, None);
+        assert!(description.warnings[0].text.contains("initrdSecrets"));
+    }
+
+    #[test]
+    fn the_date_is_that_of_the_link() {
+        let mut root = root(1);
+        let profiles = find(&mut root);
+        let description = profiles.describe(&mut root, 0, Some(1_700_000_000)).expect("one");
+        assert_eq!(description.generations[0].date.as_deref(), Some("2023-11-14 22:13"));
+    }
+
+    #[test]
+    fn another_profile_is_named_in_the_title() {
+        let mut root = root(1);
+        root.link(&format!("{PROFILES}/system-profiles/known-good-3-link"), &toplevel(1));
+        let generation = describe(&mut root, 1).generations.remove(0);
+        assert_eq!(generation.title, "known-good: NixOS Xantusia 25.11 (Linux 6.12.63)");
+        assert_eq!((generation.number, generation.id), (Some(3), toplevel(1)));
+    }
+}
+
+mod broken {
+    use super::*;
+
+    #[test]
+    fn a_garbage_collected_generation_says_so() {
+        let (code, reason) = reason(|root| root.remove(&toplevel(1)));
+        assert_eq!(code, Code::NotFound);
+        assert_eq!(reason, format!("{} is gone: it was garbage-collected", toplevel(1)));
+    }
+
+    #[test]
+    fn a_broken_generation_keeps_number_and_identity() {
+        let mut root = root(1);
+        root.remove(&toplevel(1));
+        let generation = newest(&mut root);
+        assert_eq!((generation.id, generation.number), (toplevel(1), Some(1)));
+        assert_eq!(generation.version.as_deref(), Some("25.11.20260201.9f8e7d6"));
+    }
+
+    #[test]
+    fn a_half_written_boot_json_says_where_it_ends() {
+        let whole = document(&toplevel(1)).to_string();
+        for end in [0, whole.len() / 2] {
+            let (code, reason) = reason(|root| {
+                root.file(&format!("{}/boot.json", toplevel(1)), &whole.as_bytes()[..end]);
+            });
+            assert_eq!(code, Code::EntryDamaged);
+            assert!(reason.starts_with("boot.json: not JSON at byte "), "{reason}");
+        }
+    }
+
+    #[test]
+    fn a_boot_json_too_large_to_be_one_is_not_read() {
+        let path = format!("{}/boot.json", toplevel(1));
+        let (code, _) = reason(|root| root.file(&path, vec![b' '; 1 << 20]));
+        assert_eq!(code, Code::ConfigurationTooLarge);
+    }
+
+    #[test]
+    fn a_piece_that_is_missing_or_empty_is_named() {
+        let kernel = format!("{}/Image", store("linux-6.12.63"));
+        let (code, text) = reason(|root| root.remove(&kernel));
+        assert_eq!(code, Code::NotFound);
+        assert!(text.contains(&kernel), "{text}");
+        let (code, text) = reason(|root| root.file(&kernel, ""));
+        assert_eq!((code, text), (Code::FileRead, format!("{kernel} is empty")));
+        let initrd = format!("{}/initrd", store("initrd-linux-6.12.63"));
+        assert_eq!(reason(|root| root.file(&initrd, "")).1, format!("{initrd} is empty"));
+    }
+
+    #[test]
+    fn an_old_generation_without_kernel_is_incomplete() {
+        let (code, _) = reason(|root| {
+            root.remove(&format!("{}/boot.json", toplevel(1)));
+            root.remove(&format!("{}/kernel", toplevel(1)));
+        });
+        assert_eq!(code, Code::EntryIncomplete);
+    }
+
+    #[test]
+    fn a_device_tree_that_is_wanted_but_not_there_is_not_replaced() {
+        let (code, text) = reason(|root| {
+            let mut changed = document(&toplevel(1));
+            changed["org.firn.v1"] = json!({"deviceTree": "/nix/store/gone/a.dtb"});
+            root.file(&format!("{}/boot.json", toplevel(1)), changed.to_string());
+        });
+        assert_eq!(code, Code::NotFound);
+        assert!(text.contains("/nix/store/gone"), "{text}");
+    }
+
+    #[test]
+    fn links_of_a_toplevel_that_lead_nowhere_are_not_taken_for_absent() {
+        let (code, text) = reason(|root| root.remove(&store("dtbs")));
+        assert_eq!(code, Code::NotFound);
+        assert!(text.contains("dtbs"), "{text}");
+        let (code, text) = reason(|root| {
+            root.remove(&format!("{}/boot.json", toplevel(1)));
+            root.remove(&store("initrd-linux-6.12.63"));
+        });
+        assert_eq!(code, Code::NotFound);
+        assert!(text.contains("initrd"), "{text}");
+    }
+
+    #[test]
+    fn a_toplevel_without_initrd_and_device_trees_boots_without() {
+        let mut root = root(1);
+        for name in ["boot.json", "initrd", "dtbs"] {
+            root.remove(&format!("{}/{name}", toplevel(1)));
+        }
+        let generation = newest(&mut root);
+        assert_eq!((generation.broken, generation.files.initrds.len()), (None, 0));
+        assert_eq!(generation.files.device_tree, DeviceTreeFile::FromFirmware);
+    }
+
+    #[test]
+    fn a_system_for_another_processor_is_refused() {
+        let (code, text) = reason(|root| {
+            let mut changed = document(&toplevel(1));
+            changed["org.nixos.bootspec.v1"]["system"] = json!("x86_64-linux");
+            root.file(&format!("{}/boot.json", toplevel(1)), changed.to_string());
+        });
+        assert_eq!((code, &*text), (Code::KernelNotArm64, "it is made for x86_64-linux"));
+    }
+
+    #[test]
+    fn a_boot_json_of_another_system_is_refused() {
+        let (code, _) = reason(|root| {
+            root.file(&format!("{}/boot.json", toplevel(1)), document(&toplevel(2)).to_string());
+        });
+        assert_eq!(code, Code::EntryDamaged);
+    }
+
+    #[test]
+    fn a_link_that_leads_elsewhere_is_refused() {
+        let link = format!("{PROFILES}/system-1-link");
+        let (code, text) = reason(|root| {
+            root.file("/home/user/result/init", "");
+            root.link(&link, "/home/user/result");
+        });
+        assert_eq!(code, Code::EntryDamaged);
+        assert_eq!(text, "system-1-link leads to /home/user/result, not into the store");
+        for target in ["/nix/store", "/nix/store/..", "/nix/store/../..", "", "/"] {
+            let (code, _) = reason(|root| root.link(&link, target));
+            assert_eq!(code, Code::EntryDamaged, "{target:?}");
+        }
+    }
+
+    #[test]
+    fn a_link_that_leads_off_the_partition_is_refused() {
+        let mut root = root(1);
+        root.link(&format!("{PROFILES}/system-1-link"), "/home/user/result");
+        let broken = newest(&mut as_partition(root)).broken.expect("broken");
+        assert!(broken.reason.contains("not on the partition that holds /nix"), "{broken}");
+    }
+
+    #[test]
+    fn a_link_by_way_of_another_still_gives_the_store_path() {
+        let mut root = root(1);
+        root.link(&format!("{PROFILES}/system-2-link"), "../profiles/system-1-link");
+        let generation = newest(&mut as_partition(root));
+        assert_eq!((generation.id, generation.broken), (toplevel(1), None));
+    }
+
+    #[test]
+    fn links_in_a_circle_end() {
+        let (code, _) = reason(|root| {
+            root.link(&format!("{PROFILES}/system-1-link"), "system-1-link");
+        });
+        assert_eq!(code, Code::TooManyLinks);
+    }
+
+    #[test]
+    fn a_file_in_place_of_a_link_is_refused() {
+        let path = format!("{PROFILES}/system-1-link");
+        assert_eq!(reason(|root| root.file(&path, "text")).0, Code::WrongFileType);
+    }
+}
+
+proptest! {
+    #[test]
+    fn names_of_profiles_send_nothing_to_the_terminal(
+        profile in "[^/\0]{1,20}", digits in "[0-9+-]{0,11}",
+    ) {
+        let mut root = root(1);
+        let name = format!("{profile}-{digits}-link");
+        root.link(&format!("{PROFILES}/system-profiles/{name}"), &toplevel(1));
+        let profiles = find(&mut root);
+        let index = profiles.links.iter().position(|link| link.profile.is_some());
+        let is_number = digits.parse::<u32>().is_ok_and(|number| number.to_string() == digits);
+        if is_number && !profile.contains('\u{fffd}') {
+            prop_assert!(index.is_some());
+        }
+        for index in 0..profiles.links.len() {
+            let description = profiles.describe(&mut root, index, None).expect("one");
+            for generation in description.generations {
+                prop_assert_eq!(&generation.broken, &None);
+                prop_assert!(!generation.name.contains(char::is_control));
+                prop_assert!(!generation.title.contains(char::is_control));
+            }
+        }
+    }
+
+    #[test]
+    fn any_target_of_a_link_has_an_answer(target in "(/|nix|store|\\.\\.|\\.|system|-1-link|[a-z]){0,8}") {
+        for to_layout in [|root| root, as_partition] {
+            let mut root = root(2);
+            root.link(&format!("{PROFILES}/system-2-link"), &target);
+            root.link(&format!("{PROFILES}/system"), &target);
+            root.link(&format!("{}/kernel", toplevel(1)), &target);
+            root.remove(&format!("{}/boot.json", toplevel(1)));
+            let mut root = to_layout(root);
+            let profiles = find(&mut root);
+            for index in 0..profiles.links.len() {
+                prop_assert!(profiles.describe(&mut root, index, None).is_some());
+            }
+        }
+    }
+}
+
+/// Made by the real tools; `cargo test --test profiles -- --ignored --nocapture` prints what is read.
+#[test]
+#[ignore = "needs e2fsprogs"]
+fn on_ext4_with_a_large_store_a_menu_stands_before_4_mib_are_read() {
+    const GENERATIONS: u32 = 200;
+    const OTHERS: usize = 5000;
+    let mut root = root(GENERATIONS);
+    for number in 0..OTHERS {
+        root.file(&store(&format!("some-package-{number}-1.2.3.drv")), "");
+    }
+    let scratch = Scratch::new("profiles");
+    for (path, node) in &root.nodes {
+        let path = scratch.path(&format!("tree{path}"));
+        match node {
+            Node::File(bytes) => std::fs::write(path, bytes).expect("a file"),
+            Node::Link(target) => std::os::unix::fs::symlink(target, path).expect("a link"),
+        }
+    }
+    let image = scratch.blank_image("image", 256 * MIB);
+    let features = ext4_features();
+    mke2fs(&image, &scratch.path("tree"), &["-t", "ext4", "-b", "4096", "-O", &features]);
+    let mut report = String::new();
+    for (store, limit) in [("unindexed", u64::MAX), ("indexed", 4 << 20)] {
+        if store == "indexed" {
+            run("e2fsck", &["-fyD", text(&image)], "");
+        }
+        let disk = Disk::new(Rc::new(Image::load(&image)));
+        let counters = disk.counters();
+        let device = disk.cached();
+        let mut root = mount(Volume::whole(device)).expect("ext4");
+        let mut note = |step: &str| {
+            let now = counters.get();
+            let read = now.blocks * 512;
+            writeln!(report, "{store}: {step}: {} commands, {read} bytes", now.commands)
+                .expect("room");
+            read
+        };
+        note("mounted");
+        let profiles = Profiles::find(&mut *root).expect("readable").expect("profiles");
+        assert_eq!(profiles.links.len(), GENERATIONS as usize);
+        note("200 numbers");
+        let mut describe = |range: std::ops::Range<usize>| {
+            for index in range {
+                let found = profiles.describe(&mut *root, index, None).expect("one").generations;
+                assert_eq!(found[0].broken, None);
+            }
+        };
+        describe(0..1);
+        note("the newest");
+        describe(1..20);
+        let read = note("the 20 newest");
+        assert!(read <= limit, "{report}");
+        for index in 0..GENERATIONS as usize {
+            assert!(profiles.toplevel(&mut *root, index).is_ok());
+        }
+        note("and 200 targets");
+        for index in 20..GENERATIONS as usize {
+            profiles.describe(&mut *root, index, None);
+        }
+        note("and 200 generations");
+    }
+    println!("{report}");
+}
