@@ -25,7 +25,7 @@
 
 #![forbid(unsafe_code)]
 
-mod lines;
+pub(super) mod lines;
 
 use alloc::{
     borrow::ToOwned,
@@ -51,10 +51,10 @@ pub const MAX_SIZE: usize = 512 * 1024;
 pub const MAX_ENTRIES: usize = 512;
 
 /// Initrds of one entry.
-const MAX_INITRDS: usize = 16;
+pub(super) const MAX_INITRDS: usize = 16;
 
 /// Warnings that are kept; the rest is counted.
-const MAX_WARNINGS: usize = 16;
+pub(super) const MAX_WARNINGS: usize = 16;
 
 /// Longest text, in bytes, that a warning quotes.
 const MAX_QUOTE: usize = 32;
@@ -175,7 +175,7 @@ fn is_text(bytes: &[u8]) -> bool {
 }
 
 /// Characters that have no business in a path or a command line.
-fn is_control(character: char) -> bool {
+pub(super) fn is_control(character: char) -> bool {
     character.is_control() && !matches!(character, '\t' | '\r' | '\n')
 }
 
@@ -207,7 +207,7 @@ enum Place {
 }
 
 /// A value that is used as it is, or why it cannot be.
-type Value = Result<String, &'static str>;
+pub(super) type Value = Result<String, &'static str>;
 
 impl<'a> Reader<'a> {
     fn new(directory: &'a str) -> Self {
@@ -582,7 +582,7 @@ fn word_value<'a>(command_line: &'a str, key: &str) -> Option<&'a str> {
 }
 
 /// A value that is passed on as it is.
-fn verbatim(value: &[u8]) -> Value {
+pub(super) fn verbatim(value: &[u8]) -> Value {
     match core::str::from_utf8(value) {
         Err(_) => Err("is not UTF-8"),
         Ok(text) if text.contains(is_control) => Err("holds control characters"),
@@ -591,7 +591,7 @@ fn verbatim(value: &[u8]) -> Value {
 }
 
 /// A value that is only shown and compared: what cannot be shown is replaced.
-fn shown(value: &[u8]) -> String {
+pub(super) fn shown(value: &[u8]) -> String {
     String::from_utf8_lossy(value)
         .chars()
         .map(|character| if character.is_control() { ' ' } else { character })
@@ -615,7 +615,7 @@ fn integer(value: &[u8]) -> Option<i64> {
     Some(if negative { -number } else { number })
 }
 
-fn quote(text: &str) -> String {
+pub(super) fn quote(text: &str) -> String {
     let mut end = text.len().min(MAX_QUOTE);
     while !text.is_char_boundary(end) {
         end -= 1;

@@ -1,7 +1,8 @@
 //! NixOS generations: what can be booted, whichever file says so.
 //!
-//! A source ([`extlinux`], [`profiles`]) gives [`Generation`]s, [`list`] brings them into the order of
-//! the menu. Pure: parsers know bytes only, and [`profiles`] any file system.
+//! A source ([`extlinux`], [`loader_entries`]) gives [`Generation`]s, [`list`] brings one source's
+//! into the order of the menu. Pure: parsers know bytes only, and where
+//! there are many files, any file system.
 
 #![forbid(unsafe_code)]
 
@@ -13,6 +14,7 @@ use crate::error::{Code, Coded};
 pub mod bootspec;
 pub mod extlinux;
 pub mod list;
+pub mod loader_entries;
 pub mod naming;
 pub mod path;
 pub mod profiles;
@@ -75,6 +77,8 @@ pub enum Source {
     Extlinux,
     /// A Nix profile: links to systems in the store.
     Profile,
+    /// A loader entry of the Boot Loader Specification.
+    LoaderEntry,
     /// The boot image itself: a recovery system.
     BootImage,
 }
@@ -84,6 +88,7 @@ impl fmt::Display for Source {
         f.write_str(match self {
             Source::Extlinux => "extlinux",
             Source::Profile => "profile",
+            Source::LoaderEntry => "loader entry",
             Source::BootImage => "boot image",
         })
     }

@@ -6,11 +6,11 @@
 
 /// Longest line in bytes. An arm64 kernel takes 2047 bytes of command line (Linux,
 /// `arch/arm64/include/uapi/asm/setup.h`), a path is shorter.
-pub(super) const MAX_LINE: usize = 4096;
+pub(in crate::nixos) const MAX_LINE: usize = 4096;
 
 /// A line with something on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Line<'a> {
+pub(in crate::nixos) struct Line<'a> {
     /// Counted from 1.
     pub number: u32,
     /// The first word.
@@ -23,7 +23,7 @@ pub(super) struct Line<'a> {
 
 /// What can be wrong with a line, whatever is on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Flaw {
+pub(in crate::nixos) enum Flaw {
     /// More than [`MAX_LINE`] bytes.
     TooLong,
     /// The text ends within it.
@@ -32,7 +32,7 @@ pub(super) enum Flaw {
 
 /// The lines of `bytes` that are neither blank nor a comment, up to the first NUL, which is where
 /// other loaders see the end of the file.
-pub(super) fn lines(bytes: &[u8]) -> impl Iterator<Item = Line<'_>> {
+pub(in crate::nixos) fn lines(bytes: &[u8]) -> impl Iterator<Item = Line<'_>> {
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     let text = bytes.split(|&byte| byte == 0).next().unwrap_or_default();
     let cut_short = text.len() < bytes.len();
@@ -56,7 +56,7 @@ pub(super) fn lines(bytes: &[u8]) -> impl Iterator<Item = Line<'_>> {
 }
 
 /// The first word and what follows it, both without blanks around them.
-pub(super) fn split_word(text: &[u8]) -> (&[u8], &[u8]) {
+pub(in crate::nixos) fn split_word(text: &[u8]) -> (&[u8], &[u8]) {
     let text = text.trim_ascii();
     let end = text.iter().position(u8::is_ascii_whitespace).unwrap_or(text.len());
     (&text[..end], text[end..].trim_ascii())
