@@ -1,7 +1,7 @@
 //! NixOS generations: what can be booted, whichever file says so.
 //!
 //! A source ([`extlinux`], [`loader_entries`]) gives [`Generation`]s, [`list`] brings one source's
-//! into the order of the menu. Pure: parsers know bytes only, and where
+//! into the order of the menu, [`merge`] those of several. Pure: parsers know bytes only, and where
 //! there are many files, any file system.
 
 #![forbid(unsafe_code)]
@@ -15,6 +15,7 @@ pub mod bootspec;
 pub mod extlinux;
 pub mod list;
 pub mod loader_entries;
+pub mod merge;
 pub mod naming;
 pub mod path;
 pub mod profiles;

@@ -1,0 +1,261 @@
+//! One list out of several sources, on several volumes: each generation once, with its copies.
+//!
+//! A generation is what its toplevel is; two sources that name one toplevel name one generation. An
+//! entry that is not NixOS's has no toplevel: it is the same as another if its source, name, title
+//! and files are, as on mirrored boot partitions.
+//!
+//! The copy to boot is the best of those that are not broken: a profile's before `extlinux.conf`'s
+//! before a loader entry's, then in the order of the volumes. The others are kept for the case that
+//! it turns out damaged. The result does not depend on the order in which sources were read.
+
+#![forbid(unsafe_code)]
+
+use alloc::{
+    collections::{BTreeMap, BTreeSet},
+    format,
+    string::String,
+    vec::Vec,
+};
+use core::{
+    cmp::{Ordering, Reverse},
+    mem,
+};
+
+use super::{Broken, DeviceTreeFile, Generation, Source};
+
+/// A generation as one source names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// What is booted.
+    pub generation: Generation,
+    /// Index of the volume that holds its files, in the order in which volumes are searched.
+    pub volume: usize,
+    /// Its place in the order of its source.
+    pub position: usize,
+    /// Whether its source says that its boot attempts are used up.
+    pub counted_out: bool,
+}
+
+/// A generation of the list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// What is shown and booted. What is said of the generation as such, whether it is the default
+    /// and whether its attempts are used up, is said here only.
+    pub best: Found,
+    /// The same elsewhere, in the order in which they are to be tried.
+    pub copies: Vec<Found>,
+}
+
+impl Listed {
+    /// Puts the next copy that is not broken in the place of the one that cannot be booted. False if
+    /// there is none: then the best one stays, and says why it is `broken`.
+    pub fn try_next_copy(&mut self, broken: Broken) -> bool {
+        self.best.generation.broken = Some(broken);
+        let next = self.copies.iter().position(|copy| copy.generation.broken.is_none());
+        let Some(next) = next else { return false };
+        // The row in the menu stays what a person has seen; only what is loaded changes.
+        let copy = &mut self.copies[next];
+        let (shown, other) = (&mut self.best.generation, &mut copy.generation);
+        mem::swap(&mut shown.files, &mut other.files);
+        mem::swap(&mut shown.source, &mut other.source);
+        mem::swap(&mut shown.name, &mut other.name);
+        mem::swap(&mut shown.broken, &mut other.broken);
+        mem::swap(&mut self.best.volume, &mut copy.volume);
+        mem::swap(&mut self.best.position, &mut copy.position);
+        true
+    }
+
+    /// All that was found of it, the best one first.
+    pub fn into_found(self) -> impl Iterator<Item = Found> {
+        [self.best].into_iter().chain(self.copies)
+    }
+
+    /// Takes in another finding of the same generation, which is not better.
+    fn add(&mut self, mut found: Found) {
+        self.best.generation.complete_from(&found.generation);
+        self.best.counted_out |= found.counted_out;
+        found.counted_out = false;
+        found.generation.default = false;
+        let is_there = |other: &Found| {
+            other.volume == found.volume && other.generation.files == found.generation.files
+        };
+        if !is_there(&self.best) && !self.copies.iter().any(is_there) {
+            self.copies.push(found);
+        }
+    }
+}
+
+impl Generation {
+    /// Fills in what only another source tells.
+    fn complete_from(&mut self, other: &Self) {
+        // A specialisation belongs to its number.
+        if self.number.is_none() && other.number.is_some() {
+            self.number = other.number;
+            self.specialisation = other.specialisation.clone();
+        }
+        for (own, others) in [
+            (&mut self.date, &other.date),
+            (&mut self.version, &other.version),
+            (&mut self.kernel_version, &other.kernel_version),
+        ] {
+            if own.is_none() {
+                own.clone_from(others);
+            }
+        }
+    }
+}
+
+/// Brings what all sources name into one list: newest first, specialisations after their generation,
+/// entries that are not NixOS's behind them, and last what its boot attempts are used up of.
+///
+/// At most one is the default, and that one is not broken: the default of the best source that has
+/// one, else the newest. There is one if anything is not broken. Identities are unique.
+pub fn merge(mut found: Vec<Found>) -> Vec<Listed> {
+    found.sort_by(worth);
+    let (mut listed, wishes) = gather(found);
+    let default = default_entry(&listed, &wishes);
+    for (index, entry) in listed.iter_mut().enumerate() {
+        entry.best.generation.default = default == Some(index);
+    }
+    make_identities_unique(&mut listed);
+    listed.sort_by(newest_first);
+    listed
+}
+
+/// Which sources want a generation to be the default: the best of them, and its volume.
+type Wish = Option<(u8, usize)>;
+
+/// Gathers what is the same, from findings that are sorted by their worth.
+fn gather(found: Vec<Found>) -> (Vec<Listed>, Vec<Wish>) {
+    let mut listed: Vec<Listed> = Vec::new();
+    let mut wishes: Vec<Wish> = Vec::new();
+    let mut of_identity: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+    for found in found {
+        let wish = found.generation.default.then(|| (preference(&found), found.volume));
+        let candidates = of_identity.entry(found.generation.id.clone()).or_default();
+        let same = candidates.iter().find(|&&index| is_same(&listed[index].best, &found));
+        if let Some(&index) = same {
+            listed[index].add(found);
+            wishes[index] = [wishes[index], wish].into_iter().flatten().min();
+        } else {
+            candidates.push(listed.len());
+            listed.push(Listed { best: found, copies: Vec::new() });
+            wishes.push(wish);
+        }
+    }
+    (listed, wishes)
+}
+
+/// Whether two findings with one identity are the same.
+fn is_same(one: &Found, other: &Found) -> bool {
+    let (one, other) = (&one.generation, &other.generation);
+    has_toplevel(one) || (one.files == other.files && one.title == other.title)
+}
+
+fn has_toplevel(generation: &Generation) -> bool {
+    generation.id.starts_with('/')
+}
+
+/// Index of what boots when nobody chooses.
+fn default_entry(listed: &[Listed], wishes: &[Wish]) -> Option<usize> {
+    let bootable = || (0..listed.len()).filter(|&i| listed[i].best.generation.broken.is_none());
+    let wanted = bootable()
+        .filter_map(|index| Some((wishes[index]?, index)))
+        .min_by(|(one, i), (other, j)| {
+            one.cmp(other).then_with(|| newest_first(&listed[*i], &listed[*j]))
+        })
+        .map(|(_, index)| index);
+    let is_special = |index: usize| listed[index].best.generation.specialisation.is_some();
+    wanted.or_else(|| {
+        bootable().min_by(|&one, &other| {
+            let (first, second) = (&listed[one], &listed[other]);
+            first
+                .best
+                .counted_out
+                .cmp(&second.best.counted_out)
+                .then(is_special(one).cmp(&is_special(other)))
+                .then_with(|| newest_first(first, second))
+        })
+    })
+}
+
+/// The best first; equal only what is the same in all that is kept.
+fn worth(one: &Found, other: &Found) -> Ordering {
+    fn key(found: &Found) -> impl Ord {
+        let generation = &found.generation;
+        (
+            generation.broken.is_some(),
+            preference(found),
+            found.volume,
+            // A generation that two profiles hold has the higher number.
+            Reverse(generation.number),
+            generation.specialisation.is_some(),
+            found.position,
+        )
+    }
+    fn rest(found: &Found) -> impl Ord {
+        let Generation { id, name, title, specialisation, .. } = &found.generation;
+        let files = &found.generation.files;
+        let tree = match &files.device_tree {
+            DeviceTreeFile::FromFirmware => (0, ""),
+            DeviceTreeFile::File(file) => (1, file.as_str()),
+            DeviceTreeFile::Directory(directory) => (2, directory.as_str()),
+        };
+        let broken = found.generation.broken.as_ref();
+        (
+            (id, name, title, specialisation),
+            (&files.kernel, &files.initrds, tree, &files.command_line),
+            broken.map(|broken| (broken.code.number(), &broken.reason)),
+            // Last, because the best one has these completed.
+            (&found.generation.date, &found.generation.version, &found.generation.kernel_version),
+        )
+    }
+    key(one).cmp(&key(other)).then_with(|| rest(one).cmp(&rest(other)))
+}
+
+fn preference(found: &Found) -> u8 {
+    match found.generation.source {
+        Source::Profile => 0,
+        Source::Extlinux => 1,
+        Source::LoaderEntry => 2,
+        Source::BootImage => 3,
+    }
+}
+
+fn newest_first(one: &Listed, other: &Listed) -> Ordering {
+    fn key(listed: &Listed) -> impl Ord {
+        let generation = &listed.best.generation;
+        (
+            listed.best.counted_out,
+            // Without a number anywhere it is what was installed last: a fresh card has nothing else.
+            match generation.number {
+                None if has_toplevel(generation) => 0,
+                Some(_) => 1,
+                None => 2,
+            },
+            Reverse(generation.number),
+            &generation.specialisation,
+            (preference(&listed.best), listed.best.volume, listed.best.position),
+        )
+    }
+    key(one).cmp(&key(other)).then_with(|| worth(&one.best, &other.best))
+}
+
+/// Entries that are not NixOS's can have one name and be different.
+fn make_identities_unique(listed: &mut [Listed]) {
+    let all: BTreeSet<String> = listed.iter().map(|l| l.best.generation.id.clone()).collect();
+    let mut used: BTreeSet<String> = BTreeSet::new();
+    for entry in listed {
+        let id = &entry.best.generation.id;
+        if used.contains(id) {
+            let unused = (2_u32..)
+                .map(|count| format!("{id}#{count}"))
+                .find(|id| !all.contains(id) && !used.contains(id))
+                .unwrap_or_default();
+            for found in [&mut entry.best].into_iter().chain(&mut entry.copies) {
+                found.generation.id.clone_from(&unused);
+            }
+        }
+        used.insert(entry.best.generation.id.clone());
+    }
+}
