@@ -41,6 +41,7 @@ codes! {
     105 CardRemoved "the card was removed";
     106 ReadBeyondEnd "read beyond the end of the device";
     107 ControllerFault "the card controller reports a fault";
+    108 ReadOnly "the card cannot be written to";
     // 2xx: partitions
     201 NoPartitions "no partition table";
     202 PartitionTableCorrupt "the partition table is damaged";

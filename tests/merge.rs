@@ -21,6 +21,7 @@ fn generation(source: Source, id: &str, number: Option<u32>) -> Generation {
         name: format!("{source} {id}"),
         title: "NixOS".into(),
         number,
+        profile: None,
         specialisation: None,
         date: None,
         version: None,
@@ -32,6 +33,8 @@ fn generation(source: Source, id: &str, number: Option<u32>) -> Generation {
             device_tree: DeviceTreeFile::FromFirmware,
             command_line: format!("init={id}/init"),
         },
+        tries: None,
+        unread: false,
         broken: None,
     }
 }

@@ -33,13 +33,23 @@ pub trait BlockDevice {
     /// # Panics
     /// If the length is not a multiple of 512.
     fn read(&mut self, first_block: u64, destination: &mut [u8]) -> Result<(), Error>;
+    /// Writes `source.len() / 512` blocks from `first_block` on; when it returns they are on the
+    /// medium, and a later read is answered by the medium. An eMMC takes all of them or none
+    /// (reliable write). Only the state record is ever written.
+    ///
+    /// # Panics
+    /// If the length is not a multiple of 512.
+    fn write(&mut self, first_block: u64, source: &[u8]) -> Result<(), Error> {
+        let _ = source;
+        Err(Error { kind: ErrorKind::ReadOnly, device: self.name().into(), block: first_block })
+    }
 }
 
 /// A device that several partitions and file systems share. The firmware is single-threaded; nobody
 /// keeps a borrow over a call into another layer.
 pub type SharedDevice = Rc<RefCell<dyn BlockDevice>>;
 
-/// What went wrong with a read, without where.
+/// What went wrong with an access, without where.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorKind {
     /// Nothing answers.
@@ -56,6 +66,8 @@ pub enum ErrorKind {
     OutOfRange,
     /// The controller reported a DMA or internal fault.
     Controller,
+    /// It is protected against writing, or cannot be written to from here.
+    ReadOnly,
 }
 
 /// A failed access: what, on which device, at which block.
@@ -79,6 +91,7 @@ impl Coded for Error {
             ErrorKind::Unsupported => Code::CardUnsupported,
             ErrorKind::OutOfRange => Code::ReadBeyondEnd,
             ErrorKind::Controller => Code::ControllerFault,
+            ErrorKind::ReadOnly => Code::ReadOnly,
         }
     }
 }

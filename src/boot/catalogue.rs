@@ -79,9 +79,6 @@ impl Catalogue {
     }
 }
 
-/// Of a device without a source: there is nothing to count down to.
-const NO_SETTINGS: Settings = Settings { timeout: Timeout::Never, title: None, hidden: false };
-
 /// A search under way.
 #[derive(Default)]
 struct Survey {
@@ -190,7 +187,10 @@ impl Survey {
             volumes: self.volumes,
             generations: self.generations,
             volume_of: self.volume_of,
-            settings: self.settings.unwrap_or(NO_SETTINGS),
+            settings: self.settings.unwrap_or_else(|| {
+                // There is nothing to count down to.
+                Settings::new(Timeout::Never)
+            }),
             problems: self.problems,
         }
     }

@@ -41,7 +41,7 @@ const TIMEOUT: u32 = 30;
 impl Recovery {
     /// What there is to boot: one entry.
     pub(super) fn catalogue(&self) -> Catalogue {
-        let settings = Settings { timeout: Timeout::After(TIMEOUT), title: None, hidden: false };
+        let settings = Settings::new(Timeout::After(TIMEOUT));
         let generation = self.generation();
         let problem = |broken: &Broken| Problem { code: broken.code, text: broken.reason.clone() };
         let problems = generation.broken.iter().map(problem).collect();
@@ -78,6 +78,7 @@ impl Recovery {
             name: "recovery".to_owned(),
             title: self.origin().to_owned(),
             number: None,
+            profile: None,
             specialisation: None,
             date: None,
             version: None,
@@ -90,6 +91,9 @@ impl Recovery {
                 // Text files end with a line end.
                 command_line: command_line.unwrap_or_default().trim_end().to_owned(),
             },
+            // What starts without a card writes to none.
+            tries: None,
+            unread: false,
             broken,
         }
     }

@@ -150,11 +150,11 @@ fn foreign() -> Vec<Generation> {
 }
 
 fn after(tenths: u32) -> Settings {
-    Settings { timeout: Timeout::After(tenths), title: None, hidden: false }
+    Settings::new(Timeout::After(tenths))
 }
 
 fn waiting() -> Settings {
-    Settings { timeout: Timeout::Never, title: None, hidden: false }
+    Settings::new(Timeout::Never)
 }
 
 const DOWN: &[u8] = b"\x1b[B";

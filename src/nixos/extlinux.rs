@@ -414,7 +414,7 @@ impl<'a> Reader<'a> {
             Some(tenths) if tenths > 0 => Timeout::After(u32::try_from(tenths).unwrap_or(u32::MAX)),
             _ => Timeout::Never,
         };
-        Settings { timeout, title: self.title.take(), hidden: self.hidden }
+        Settings { title: self.title.take(), hidden: self.hidden, ..Settings::new(timeout) }
     }
 }
 
@@ -561,6 +561,7 @@ impl Entry {
         let source = Source::Extlinux;
         Generation {
             number: numbered.map(|(number, _)| number),
+            profile: None,
             specialisation: numbered.and_then(|(_, name)| name).map(ToOwned::to_owned),
             date: dated.map(|(date, _)| date.to_owned()),
             version: version.map(ToOwned::to_owned),
@@ -570,7 +571,9 @@ impl Entry {
             title,
             name: self.name,
             default,
+            tries: naming::tries(&files.command_line),
             files,
+            unread: false,
             broken: self.broken,
         }
     }

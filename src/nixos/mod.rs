@@ -1,13 +1,13 @@
 //! NixOS generations: what can be booted, whichever file says so.
 //!
-//! A source ([`extlinux`], [`loader_entries`]) gives [`Generation`]s, [`list`] brings one source's
-//! into the order of the menu, [`merge`] those of several. Pure: parsers know bytes only, and where
-//! there are many files, any file system.
+//! A source ([`profiles`], [`extlinux`], [`loader_entries`]) gives [`Generation`]s, [`list`] brings
+//! one source's into the order of the menu, [`merge`] those of several. Pure: parsers know bytes only,
+//! and where there are many files, any file system.
 
 #![forbid(unsafe_code)]
 
 use alloc::{string::String, vec::Vec};
-use core::fmt;
+use core::{fmt, num::NonZeroU8};
 
 use crate::error::{Code, Coded};
 
@@ -34,6 +34,8 @@ pub struct Generation {
     pub title: String,
     /// Generation number, where the source tells.
     pub number: Option<u32>,
+    /// The profile that numbers it, if it is not `system`.
+    pub profile: Option<String>,
     /// Specialisation, if it is one.
     pub specialisation: Option<String>,
     /// Date and time of the build as the source writes it.
@@ -46,6 +48,11 @@ pub struct Generation {
     pub default: bool,
     /// What to load.
     pub files: BootFiles,
+    /// How many times it is tried until it is blessed; `None`: its boots are not counted.
+    pub tries: Option<NonZeroU8>,
+    /// Whether no more is known yet than that it exists: its link's name. What it is, and whether it
+    /// can be booted, is read on demand; until then its identity is the link's path.
+    pub unread: bool,
     /// Why it cannot be booted, as far as is known without loading it.
     pub broken: Option<Broken>,
 }
@@ -129,6 +136,29 @@ pub struct Settings {
     pub title: Option<String>,
     /// Whether only the countdown is shown until a key is pressed.
     pub hidden: bool,
+    /// Who may change what is booted.
+    pub access: Access,
+    /// How many generations of a profile the menu lists; those beyond are there all the same.
+    pub list_limit: Option<u32>,
+}
+
+impl Settings {
+    /// Those of a source that says nothing else.
+    pub fn new(timeout: Timeout) -> Self {
+        Self { timeout, title: None, hidden: false, access: Access::Free, list_limit: None }
+    }
+}
+
+/// Who may change a command line, or look at files and boot them by hand at the prompt.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Access {
+    /// Whoever is at the line.
+    #[default]
+    Free,
+    /// Who knows the password that has this hash, as `mkpasswd` writes it (crypt(5)).
+    Password(String),
+    /// Nobody.
+    Nobody,
 }
 
 /// How long the menu waits for a key.

@@ -5,6 +5,8 @@
 
 #![forbid(unsafe_code)]
 
+use core::num::NonZeroU8;
+
 /// Length of the hash in a store path's name.
 const HASH_LENGTH: usize = 32;
 
@@ -15,6 +17,13 @@ pub fn toplevel(command_line: &str) -> Option<&str> {
     let toplevel = init.strip_suffix("/init")?;
     let name = toplevel.strip_prefix("/nix/store/")?;
     (!name.is_empty() && !name.contains('/')).then_some(toplevel)
+}
+
+/// How many times a generation is to be tried, from `firn.tries=N` on its command line: every
+/// source carries one, and Linux takes the word for a module's. `None`, as with 0: it is not counted.
+pub fn tries(command_line: &str) -> Option<NonZeroU8> {
+    let count = |word: &str| word.strip_prefix("firn.tries=")?.parse().ok();
+    command_line.split_ascii_whitespace().filter_map(count).next_back().and_then(NonZeroU8::new)
 }
 
 /// A label that NixOS writes: `nixos-42-default`, `nixos-42-<specialisation>`, formerly `nixos-42`.
@@ -106,6 +115,16 @@ mod tests {
         assert_eq!(toplevel("init=/nix/store//init"), None);
         assert_eq!(toplevel("init=/nix/store/a/b/init"), None);
         assert_eq!(toplevel("xinit=/nix/store/a/init"), None);
+    }
+
+    #[test]
+    fn the_last_word_about_tries_counts() {
+        let tries = |line| tries(line).map(NonZeroU8::get);
+        assert_eq!(tries("quiet firn.tries=3 root=fstab"), Some(3));
+        assert_eq!(tries("firn.tries=3 firn.tries=5"), Some(5));
+        assert_eq!(tries("firn.tries=3 firn.tries=0"), None);
+        assert_eq!(tries("firn.tries=many firn.tries=256"), None);
+        assert_eq!(tries("quiet"), None);
     }
 
     #[test]

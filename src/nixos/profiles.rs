@@ -22,7 +22,7 @@ use alloc::{
     vec,
     vec::Vec,
 };
-use core::{cmp::Reverse, fmt};
+use core::{cmp::Reverse, fmt, num::NonZeroU8};
 
 use super::{
     BootFiles, Broken, DeviceTreeFile, Generation, Source,
@@ -399,6 +399,10 @@ impl Tree<'_> {
             .map(ToOwned::to_owned);
         match self.files(bootspec) {
             Ok(files) => {
+                generation.tries = match bootspec.settings.boot_tries {
+                    Some(tries) => NonZeroU8::new(u8::try_from(tries).unwrap_or(u8::MAX)),
+                    None => naming::tries(&files.command_line),
+                };
                 generation.kernel_version =
                     naming::kernel_version(&files.kernel).map(ToOwned::to_owned);
                 generation.files = files;
@@ -616,12 +620,15 @@ impl Link {
             title: self.title("NixOS", specialisation),
             name,
             number: self.number,
+            profile: self.profile.as_deref().map(shown),
             specialisation: specialisation.map(ToOwned::to_owned),
             date: None,
             version: None,
             kernel_version: None,
             default: false,
             files: BootFiles::default(),
+            tries: None,
+            unread: false,
             broken: None,
         }
     }

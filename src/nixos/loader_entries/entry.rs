@@ -246,6 +246,7 @@ impl Keys {
             id: toplevel.map_or_else(|| list::foreign_id(Source::LoaderEntry, &name), Into::into),
             source: Source::LoaderEntry,
             number,
+            profile: None,
             specialisation: specialisation.map(ToOwned::to_owned),
             date: described.and_then(|(_, text)| built_on(text)).map(ToOwned::to_owned),
             version: toplevel.and_then(naming::toplevel_version).map(ToOwned::to_owned),
@@ -258,6 +259,7 @@ impl Keys {
                 _ => title,
             },
             default: false,
+            tries: naming::tries(&command_line),
             files: BootFiles {
                 kernel,
                 initrds: self.initrds,
@@ -266,6 +268,7 @@ impl Keys {
                     .map_or(DeviceTreeFile::FromFirmware, DeviceTreeFile::File),
                 command_line,
             },
+            unread: false,
             broken: self.broken,
             name,
         }

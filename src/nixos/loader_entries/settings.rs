@@ -33,7 +33,7 @@ pub struct LoaderSettings {
 impl Default for LoaderSettings {
     fn default() -> Self {
         Self {
-            menu: Settings { timeout: Timeout::Immediate, title: None, hidden: false },
+            menu: Settings::new(Timeout::Immediate),
             editor: true,
             remember_choice: false,
             preferred: None,
