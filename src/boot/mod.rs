@@ -9,6 +9,7 @@
 mod catalogue;
 mod load;
 mod order;
+mod prompt;
 mod recovery;
 mod session;
 
@@ -16,4 +17,4 @@ pub use catalogue::{Catalogue, Problem, Volume};
 pub use load::{Facts, HandOver, Job, LoadError, LoadMemory, Unavailable, load};
 pub use order::search_order;
 pub use recovery::Recovery;
-pub use session::{Machine, Outcome, run};
+pub use session::{Found, Machine, Outcome, run};

@@ -10,13 +10,13 @@ use core::time::Duration;
 use super::{
     catalogue::{Catalogue, Problem},
     load::{Facts, HandOver, Job, LoadMemory, load},
+    prompt,
 };
 use crate::{
     block::{self, SharedDevice},
     error::Coded,
     menu::{self, Choice, Menu},
-    nixos::{Broken, Generation, Timeout, list},
-    rescue::{self, Command, Prompt},
+    nixos::{Broken, Timeout, list},
 };
 
 /// The world as the boot policy sees it.
@@ -44,6 +44,12 @@ pub enum Outcome {
     PowerOff,
 }
 
+/// What one device holds.
+pub struct Found {
+    /// What can be booted from it.
+    pub catalogue: Catalogue,
+}
+
 /// How a device's turn ended.
 enum Turn {
     /// With what is to be done.
@@ -63,7 +69,7 @@ pub fn run(machine: &mut impl Machine, facts: &Facts<'_>) -> Outcome {
         if let Turn::Done(outcome) = turn {
             return outcome;
         }
-        if let Some(outcome) = prompt(machine, &seen, matches!(turn, Turn::Prompt)) {
+        if let Some(outcome) = prompt::run(machine, &seen, matches!(turn, Turn::Prompt)) {
             return outcome;
         }
     }
@@ -71,7 +77,7 @@ pub fn run(machine: &mut impl Machine, facts: &Facts<'_>) -> Outcome {
 
 /// What came along with the boot image, then device after device, until one's turn ends with more
 /// than "nothing boots".
-fn try_all(machine: &mut impl Machine, facts: &Facts<'_>, seen: &mut Vec<Generation>) -> Turn {
+fn try_all(machine: &mut impl Machine, facts: &Facts<'_>, seen: &mut Vec<Found>) -> Turn {
     if let Some(recovery) = &facts.recovery {
         match try_catalogue(machine, facts, recovery.catalogue(), seen) {
             Turn::NextDevice => {}
@@ -93,7 +99,7 @@ fn try_device(
     machine: &mut impl Machine,
     facts: &Facts<'_>,
     device: Result<SharedDevice, block::Error>,
-    seen: &mut Vec<Generation>,
+    seen: &mut Vec<Found>,
 ) -> Turn {
     let device = match device {
         Ok(device) => device,
@@ -110,10 +116,10 @@ fn try_catalogue(
     machine: &mut impl Machine,
     facts: &Facts<'_>,
     mut catalogue: Catalogue,
-    seen: &mut Vec<Generation>,
+    seen: &mut Vec<Found>,
 ) -> Turn {
     let turn = boot_from(machine, facts, &mut catalogue);
-    seen.append(&mut catalogue.generations);
+    seen.push(Found { catalogue });
     turn
 }
 
@@ -187,33 +193,5 @@ fn load_chosen(
         }
         log::info!("trying {} instead", catalogue.generations[index].title);
         command_line = None;
-    }
-}
-
-/// Runs the rescue prompt until it has an outcome; `None` if all devices are to be searched again.
-/// `bootable`: whether the menu that was left had something to boot.
-fn prompt(machine: &mut impl Machine, seen: &[Generation], bootable: bool) -> Option<Outcome> {
-    let mut prompt = Prompt::new(bootable, machine.now());
-    loop {
-        while let Some(byte) = machine.read_byte() {
-            let now = machine.now();
-            prompt.feed(byte, now);
-        }
-        let command = prompt.tick(machine.now());
-        let outcome = match command {
-            None => {
-                machine.write(&prompt.draw());
-                continue;
-            }
-            Some(Command::Entries) => {
-                prompt.print(&rescue::entries(seen));
-                continue;
-            }
-            Some(Command::Menu) => None,
-            Some(Command::Reset) => Some(Outcome::Reset),
-            Some(Command::PowerOff) => Some(Outcome::PowerOff),
-        };
-        machine.write(&prompt.leave());
-        return outcome;
     }
 }
