@@ -186,6 +186,8 @@ fn facts(firmware_tree: Option<&'static [u8]>) -> Facts<'static> {
         taken: vec![(LOADER, "firn", Mapping::Normal)],
         firmware_tree: firmware_tree.map(|tree| DeviceTree::validate(tree).unwrap()),
         recovery: None,
+        reset: None,
+        times: Vec::new(),
     }
 }
 

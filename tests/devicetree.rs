@@ -1,10 +1,12 @@
 //! Reading trees, editing them, and what a kernel finds in them afterwards.
 
+use std::time::Duration;
+
 use firn::{
     board::BOARD,
     devicetree::{
         Cells, DeviceTree, DeviceTreeBuf, MAX_SIZE, Property,
-        chosen::{Chosen, Seeds},
+        chosen::{Boot, Chosen, Seeds},
         edit, files,
         memory::{self, Reservation},
     },
@@ -276,8 +278,21 @@ mod chosen {
         command_line: "init=/nix/store/abc/init root=/dev/mmcblk1p2",
         initrd: None,
         seeds: None,
+        boot: BOOT,
+    };
+
+    const BOOT: Boot<'static> = Boot {
         version: "0.1.0",
         generation: "/nix/store/abc",
+        source: "profile",
+        number: None,
+        profile: "",
+        specialisation: "",
+        attempt: None,
+        reset_cause: "",
+        last_failure: "",
+        times: &[],
+        state_device: "",
     };
 
     fn lines(tree: &DeviceTreeBuf) -> Vec<String> {
@@ -305,8 +320,53 @@ mod chosen {
                 "linux,initrd-end = [00, 00, 00, 00, 7f, fd, ff, ff]",
                 "firn,version = \"0.1.0\"",
                 "firn,generation = \"/nix/store/abc\"",
+                "firn,source = \"profile\"",
             ]
         );
+    }
+
+    #[test]
+    fn the_running_system_reads_how_it_came_to_this_boot() {
+        let boot = Boot {
+            number: Some(42),
+            profile: "lab",
+            specialisation: "rescue",
+            attempt: Some([2, 3]),
+            reset_cause: "watchdog 1",
+            last_failure: "[E1101] 41: power-on",
+            times: &[
+                ("first stage", Duration::from_micros(7)),
+                ("loaded", Duration::from_secs(5000)),
+            ],
+            state_device: "30b50000.mmc",
+            ..BOOT
+        };
+        let mut tree = editable(SMALLEST_DTB);
+        Chosen { boot, ..CHOSEN }.write(&mut tree).unwrap();
+        let bytes = written(&tree);
+        let chosen = self::tree(&bytes).find("/chosen").unwrap();
+        let value = |name| chosen.property(name).unwrap().value();
+        assert_eq!(value("firn,number"), [0, 0, 0, 42]);
+        assert_eq!(value("firn,try"), [0, 0, 0, 2, 0, 0, 0, 3]);
+        assert_eq!(value("firn,profile"), b"lab\0");
+        assert_eq!(value("firn,specialisation"), b"rescue\0");
+        assert_eq!(value("firn,reset-cause"), b"watchdog 1\0");
+        assert_eq!(value("firn,last-failure"), b"[E1101] 41: power-on\0");
+        assert_eq!(value("firn,state-device"), b"30b50000.mmc\0");
+        assert_eq!(value("firn,time-names"), b"first stage\0loaded\0");
+        assert_eq!(
+            value("firn,times-us"),
+            [0, 0, 0, 0, 0, 0, 0, 7, 0, 0, 0, 1, 0x2a, 0x05, 0xf2, 0]
+        );
+    }
+
+    #[test]
+    fn nothing_of_an_earlier_boots_account_is_left() {
+        let mut tree = editable(SMALLEST_DTB);
+        let boot = Boot { attempt: Some([1, 3]), last_failure: "41", ..BOOT };
+        Chosen { boot, ..CHOSEN }.write(&mut tree).unwrap();
+        CHOSEN.write(&mut tree).unwrap();
+        assert!(!lines(&tree).iter().any(|line| line.contains("try") || line.contains("failure")));
     }
 
     #[test]
@@ -322,7 +382,7 @@ mod chosen {
     fn a_tree_without_chosen_gets_one() {
         let mut tree = editable(SMALLEST_DTB);
         CHOSEN.write(&mut tree).unwrap();
-        assert_eq!(lines(&tree).len(), 3);
+        assert_eq!(lines(&tree).len(), 4);
     }
 
     #[test]
@@ -334,8 +394,19 @@ mod chosen {
                 command_line: &text,
                 initrd: Some(Region::new(GIB, GIB)),
                 seeds: Some(&seeds),
-                version: &text,
-                generation: &text,
+                boot: Boot {
+                    version: &text,
+                    generation: &text,
+                    source: &text,
+                    number: Some(1),
+                    profile: &text,
+                    specialisation: &text,
+                    attempt: Some([1, 3]),
+                    reset_cause: &text,
+                    last_failure: &text,
+                    times: &[(&text, Duration::ZERO); 8],
+                    state_device: &text,
+                },
             };
             let mut tree = editable(SMALLEST_DTB);
             let before = tree.size();

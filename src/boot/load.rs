@@ -4,24 +4,26 @@
 //! loaded leaves nothing behind but its error.
 
 use alloc::{
+    borrow::ToOwned,
     boxed::Box,
     format,
     string::{String, ToString},
     vec,
     vec::Vec,
 };
-use core::fmt;
+use core::{fmt, time::Duration};
 
-use super::recovery::Recovery;
+use super::{recovery::Recovery, trial};
 use crate::{
     board::Board,
     devicetree::{
         self, DeviceTree, DeviceTreeBuf,
-        chosen::{Chosen, Seeds},
+        chosen::{Boot, Chosen, Seeds},
         files, memory as tree_memory,
     },
     error::{Code, Coded},
     fs::{self, File, FileSystem},
+    handoff::ResetCause,
     linux::{Dram, InitrdLayout, KernelImage, Mapping, MemoryMap, Plan, Request, image, placement},
     memory::{Region, Size},
     nixos::{Broken, DeviceTreeFile, Generation},
@@ -39,6 +41,10 @@ pub struct Facts<'a> {
     pub firmware_tree: Option<DeviceTree<'a>>,
     /// A system that is in memory already; its memory is `taken`.
     pub recovery: Option<Recovery>,
+    /// Why the board was reset.
+    pub reset: Option<ResetCause>,
+    /// When the steps so far were reached, since the system counter started.
+    pub times: Vec<(&'static str, Duration)>,
 }
 
 /// DRAM that pieces are loaded to.
@@ -62,6 +68,8 @@ pub struct HandOver {
     pub device_tree: Region,
     /// The initrds; one that was in memory already is where it was.
     pub initrd: Option<Region>,
+    /// What the watchdog is to be started with.
+    pub watchdog: Option<Duration>,
 }
 
 /// Bytes of the command line that an arm64 kernel keeps (`COMMAND_LINE_SIZE` less the zero).
@@ -75,6 +83,8 @@ pub struct Job<'a> {
     pub file_system: &'a mut dyn FileSystem,
     /// Instead of the generation's own command line.
     pub command_line: Option<&'a str>,
+    /// How it came to this boot; what the generation tells of itself is filled in.
+    pub boot: Boot<'a>,
 }
 
 /// Loads a generation so that its kernel can be entered.
@@ -84,7 +94,7 @@ pub fn load(
     memory: &mut impl LoadMemory,
 ) -> Result<HandOver, LoadError> {
     memory.release();
-    let Job { generation, file_system, command_line } = job;
+    let Job { generation, file_system, command_line, boot } = job;
     if let Some(broken) = &generation.broken {
         return Err(LoadError::Broken(broken.clone()));
     }
@@ -95,12 +105,17 @@ pub fn load(
     let (mut tree, map) = facts.prepare(tree.validate()?)?;
 
     let seeds = facts.firmware_tree.map(Seeds::of);
+    let command_line = command_line.unwrap_or(&files.command_line);
+    let watchdog = boot.attempt.is_some().then_some(trial::WATCHDOG);
+    let command_line = match watchdog {
+        Some(_) => trial::command_line(command_line),
+        None => command_line.to_owned(),
+    };
     let mut chosen = Chosen {
-        command_line: command_line.unwrap_or(&files.command_line),
+        command_line: &command_line,
         initrd: None,
         seeds: seeds.as_ref(),
-        version: env!("CARGO_PKG_VERSION"),
-        generation: &generation.id,
+        boot: account(generation, boot),
     };
     if chosen.command_line.len() > COMMAND_LINE_MAX {
         log::warn!(
@@ -125,7 +140,20 @@ pub fn load(
     chosen.initrd = initrd;
     chosen.write(&mut tree).map_err(tree_memory::Error::from)?;
     tree.write_to(memory.claim(plan.device_tree)?).map_err(tree_memory::Error::from)?;
-    Ok(HandOver { kernel: plan.kernel, device_tree: plan.device_tree, initrd })
+    Ok(HandOver { kernel: plan.kernel, device_tree: plan.device_tree, initrd, watchdog })
+}
+
+/// The account of this boot, with what the generation tells.
+fn account<'a>(generation: &'a Generation, boot: Boot<'a>) -> Boot<'a> {
+    Boot {
+        version: env!("CARGO_PKG_VERSION"),
+        generation: &generation.id,
+        source: generation.source.name(),
+        number: generation.number,
+        profile: generation.profile.as_deref().unwrap_or_default(),
+        specialisation: generation.specialisation.as_deref().unwrap_or_default(),
+        ..boot
+    }
 }
 
 impl Facts<'_> {

@@ -12,6 +12,7 @@ mod order;
 mod prompt;
 mod recovery;
 mod session;
+mod trial;
 
 pub use catalogue::{Catalogue, Problem, Volume};
 pub use load::{Facts, HandOver, Job, LoadError, LoadMemory, Unavailable, load};

@@ -14,6 +14,7 @@ use super::{
 };
 use crate::{
     block::{self, SharedDevice},
+    devicetree::chosen::Boot,
     error::Coded,
     menu::{self, Choice, Menu},
     nixos::{Broken, Timeout, list},
@@ -176,7 +177,9 @@ fn load_chosen(
     loop {
         let generation = &catalogue.generations[index];
         let file_system = &mut *catalogue.volumes[catalogue.volume_of[index]].file_system;
-        let error = match load(Job { generation, file_system, command_line }, facts, machine) {
+        let boot = Boot::default();
+        let error = match load(Job { generation, file_system, command_line, boot }, facts, machine)
+        {
             Ok(hand_over) => return Ok(hand_over),
             Err(error) => error,
         };

@@ -1,9 +1,10 @@
 //! `/chosen`: what the kernel is told about this boot.
 //!
 //! Sources: Linux `Documentation/devicetree/bindings/chosen.txt` and `drivers/of/fdt.c` (names and
-//! sizes). `firn,*` is Firn's own: `firn,version` and `firn,generation` are strings.
+//! sizes). `firn,*` is Firn's own ([`Boot`]): what the `firn` command of the running system reads.
 
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use super::{DeviceTree, DeviceTreeBuf, Property, edit::Error};
 use crate::memory::Region;
@@ -18,10 +19,37 @@ pub struct Chosen<'a> {
     pub initrd: Option<Region>,
     /// Random numbers that nobody has used.
     pub seeds: Option<&'a Seeds>,
-    /// The loader's version.
+    /// What is booted, and how it came to that.
+    pub boot: Boot<'a>,
+}
+
+/// The account of a boot. Each field is a property; one that is empty or not known is not there.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Boot<'a> {
+    /// `firn,version`: the loader's.
     pub version: &'a str,
-    /// Identity of the generation.
+    /// `firn,generation`: its identity.
     pub generation: &'a str,
+    /// `firn,source`: which kind of source names it.
+    pub source: &'a str,
+    /// `firn,number`, one cell.
+    pub number: Option<u32>,
+    /// `firn,profile`, if it is not `system`.
+    pub profile: &'a str,
+    /// `firn,specialisation`.
+    pub specialisation: &'a str,
+    /// `firn,try`, two cells: the number of this try, and how many there are in all.
+    pub attempt: Option<[u32; 2]>,
+    /// `firn,reset-cause`.
+    pub reset_cause: &'a str,
+    /// `firn,last-failure`: which generation failed last, and why.
+    pub last_failure: &'a str,
+    /// `firn,time-names`, a list of strings, and `firn,times-us`, two cells each: when each step was
+    /// reached, in microseconds since the system counter started.
+    pub times: &'a [(&'a str, Duration)],
+    /// `firn,state-device`: the controller of the card that holds the state record, as Linux calls
+    /// it: `30b50000.mmc`.
+    pub state_device: &'a str,
 }
 
 /// Random numbers that a stage before left for the kernel. They are this boot's only if the tree
@@ -49,14 +77,16 @@ impl Seeds {
 }
 
 /// Bytes that properties, names and the node itself take without their values, generously.
-const FIXED_ROOM: usize = 512;
+const FIXED_ROOM: usize = 1024;
 
 impl Chosen<'_> {
     /// At least as many bytes as [`Chosen::write`] makes any tree grow by, known before the initrd
     /// has its place.
     pub fn room(&self) -> usize {
         let seeds = self.seeds.map_or(0, |seeds| seeds.kaslr.len() + seeds.rng.len());
-        FIXED_ROOM + self.command_line.len() + self.version.len() + self.generation.len() + seeds
+        let account = self.boot.properties().into_iter().filter_map(|(_, value)| value);
+        let account: usize = account.map(|value| value.len()).sum();
+        FIXED_ROOM + self.command_line.len() + seeds + account
     }
 
     /// Writes it all.
@@ -78,9 +108,50 @@ impl Chosen<'_> {
                 }
             }
         }
-        chosen.set_str("firn,version", self.version)?;
-        chosen.set_str("firn,generation", self.generation)
+        for (name, value) in self.boot.properties() {
+            match value {
+                Some(value) => chosen.set(name, &value)?,
+                // That of an earlier boot.
+                None => drop(chosen.remove(name)),
+            }
+        }
+        Ok(())
     }
+}
+
+impl Boot<'_> {
+    fn properties(&self) -> [(&'static str, Option<Vec<u8>>); 12] {
+        let cells = |cells: &[u32]| cells.iter().flat_map(|cell| cell.to_be_bytes()).collect();
+        let names = self.times.iter().flat_map(|(name, _)| string(name)).flatten().collect();
+        let times = self.times.iter().map(|(_, time)| microseconds(*time)).collect::<Vec<_>>();
+        [
+            ("firn,version", string(self.version)),
+            ("firn,generation", string(self.generation)),
+            ("firn,source", string(self.source)),
+            ("firn,number", self.number.map(|number| cells(&[number]))),
+            ("firn,profile", string(self.profile)),
+            ("firn,specialisation", string(self.specialisation)),
+            ("firn,try", self.attempt.map(|attempt| cells(&attempt))),
+            ("firn,reset-cause", string(self.reset_cause)),
+            ("firn,last-failure", string(self.last_failure)),
+            ("firn,time-names", (!times.is_empty()).then_some(names)),
+            ("firn,times-us", (!times.is_empty()).then(|| cells(times.as_flattened()))),
+            ("firn,state-device", string(self.state_device)),
+        ]
+    }
+}
+
+/// A text with the zero that ends it, cut at one that it holds itself.
+fn string(text: &str) -> Option<Vec<u8>> {
+    let text = text.split('\0').next().unwrap_or_default();
+    (!text.is_empty()).then(|| [text.as_bytes(), &[0]].concat())
+}
+
+/// As two cells.
+#[allow(clippy::cast_possible_truncation, reason = "the halves of a number of 64 bits")]
+fn microseconds(time: Duration) -> [u32; 2] {
+    let time = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+    [(time >> 32) as u32, time as u32]
 }
 
 /// U-Boot reserves the initrd that it announces; once that is not used, its memory is free.

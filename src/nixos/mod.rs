@@ -91,14 +91,21 @@ pub enum Source {
     BootImage,
 }
 
-impl fmt::Display for Source {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl Source {
+    /// As a person, and the running system, is told.
+    pub fn name(self) -> &'static str {
+        match self {
             Source::Extlinux => "extlinux",
             Source::Profile => "profile",
             Source::LoaderEntry => "loader entry",
             Source::BootImage => "boot image",
-        })
+        }
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
     }
 }
 

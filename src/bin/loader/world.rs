@@ -17,10 +17,11 @@ use firn::{
         usdhc::{self, Buffers, Usdhc},
     },
     error::{Code, Coded},
-    handoff::HandOff,
+    handoff::{HandOff, ResetCause, Times},
     linux::{self, Mapping},
     memory::{Region, Size},
     mmio,
+    soc::{reset, wdog::Watchdog},
     time::Clock,
 };
 use log::{info, warn};
@@ -53,7 +54,25 @@ pub(crate) fn facts<'a>(entry: &'a EntryState, machine: &Machine) -> Facts<'a> {
         taken,
         firmware_tree: tree,
         recovery: None,
+        reset: told(entry).and_then(|told| told.reset).or_else(|| cause_of_reset(machine)),
+        times: told(entry).map(|told| times(&told.times)).unwrap_or_default(),
     }
+}
+
+/// What the reset controller tells, where no first stage of Firn has asked it.
+fn cause_of_reset(machine: &Machine) -> Option<ResetCause> {
+    let cause = reset::take_cause(&machine.bus, Watchdog(BOARD.watchdog), None);
+    (cause.src != 0).then_some(cause)
+}
+
+/// The first stage's steps by their names.
+fn times(times: &Times) -> Vec<(&'static str, Duration)> {
+    Vec::from([
+        ("first stage", times.entered),
+        ("DRAM", times.dram),
+        ("image loaded", times.loaded),
+        ("first stage left", times.left),
+    ])
 }
 
 /// What the first stage told.
@@ -156,6 +175,9 @@ impl World {
     pub(crate) fn enter(mut self, hand_over: &HandOver) -> ! {
         info!("starting the kernel at {:#x}", hand_over.kernel.start());
         self.quiesce();
+        if let Some(time) = hand_over.watchdog {
+            Watchdog(BOARD.watchdog).start(&self.machine.bus, time);
+        }
         let mut take = |region: Region| {
             let index = self.claimed.iter().position(|(claimed, _)| *claimed == region)?;
             Some(self.claimed.swap_remove(index).1)

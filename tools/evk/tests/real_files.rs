@@ -9,7 +9,11 @@ use std::{
 
 use evk::assets::{Assets, find_tool};
 use firn::{
-    devicetree::{DeviceTree, DeviceTreeBuf, chosen::Chosen, memory},
+    devicetree::{
+        DeviceTree, DeviceTreeBuf,
+        chosen::{Boot, Chosen},
+        memory,
+    },
     linux::{KernelImage, MemoryMap, Plan, Request, image},
     memory::Region,
 };
@@ -71,8 +75,7 @@ fn the_evks_device_tree_once_patched_is_read_by_dtc_and_nothing_else_has_changed
     let chosen = Chosen {
         command_line: "init=/nix/store/abc/init console=ttymxc1,115200",
         initrd: Some(Region::between(0x7000_0000, 0x7123_4567)),
-        version: "0.1.0",
-        generation: "/nix/store/abc",
+        boot: Boot { version: "0.1.0", generation: "/nix/store/abc", ..Boot::default() },
         ..Chosen::default()
     };
     chosen.write(&mut patched).unwrap();
