@@ -115,6 +115,7 @@ codes! {
     1103 StateVersion "the state record is of a later version";
     1104 StatePlace "there is no place for the state record";
     1105 StateForeign "the state record's place holds something else";
+    1106 StateWrite "the state record could not be written";
 }
 
 impl fmt::Display for Code {

@@ -9,6 +9,7 @@
 
 mod codec;
 pub mod copies;
+pub mod counter;
 mod identity;
 pub mod place;
 pub mod policy;

@@ -25,7 +25,7 @@ pub struct Statistics {
     pub hits: u64,
     /// Pieces of small reads for which a line was read.
     pub misses: u64,
-    /// Large reads, passed on as they were.
+    /// Large reads, and those that ask for the medium, passed on as they were.
     pub bypasses: u64,
     /// Read requests made to the device.
     pub device_reads: u64,
@@ -82,6 +82,14 @@ impl<D: BlockDevice> Cache<D> {
             self.clear();
         }
         result
+    }
+
+    /// Forgets the lines that hold any of `count` blocks from `first_block` on.
+    fn forget(&mut self, first_block: u64, count: u64) {
+        let end = first_block.saturating_add(count);
+        self.lines.retain(|line| {
+            line.first_block >= end || line.first_block.saturating_add(LINE_BLOCKS) <= first_block
+        });
     }
 
     /// Reads a piece that lies in one line.
@@ -159,6 +167,24 @@ impl<D: BlockDevice> BlockDevice for Cache<D> {
             rest = behind;
         }
         Ok(())
+    }
+
+    fn read_medium(&mut self, first_block: u64, destination: &mut [u8]) -> Result<(), Error> {
+        super::check_range(self, first_block, super::blocks_in(destination))?;
+        self.statistics.bypasses += 1;
+        self.read_device(first_block, destination)
+    }
+
+    fn is_writable(&self) -> bool {
+        self.device.is_writable()
+    }
+
+    fn write(&mut self, first_block: u64, source: &[u8]) -> Result<(), Error> {
+        let count = super::blocks_in(source);
+        super::check_range(self, first_block, count)?;
+        // Before the write: should it fail, nobody knows what the card holds.
+        self.forget(first_block, count);
+        self.device.write(first_block, source)
     }
 }
 

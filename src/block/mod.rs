@@ -33,9 +33,17 @@ pub trait BlockDevice {
     /// # Panics
     /// If the length is not a multiple of 512.
     fn read(&mut self, first_block: u64, destination: &mut [u8]) -> Result<(), Error>;
+    /// Like [`BlockDevice::read`], but from the medium, whatever of it is kept in memory.
+    fn read_medium(&mut self, first_block: u64, destination: &mut [u8]) -> Result<(), Error> {
+        self.read(first_block, destination)
+    }
+    /// Whether it takes writes, as far as that is known without one.
+    fn is_writable(&self) -> bool {
+        false
+    }
     /// Writes `source.len() / 512` blocks from `first_block` on; when it returns they are on the
-    /// medium, and a later read is answered by the medium. An eMMC takes all of them or none
-    /// (reliable write). Only the state record is ever written.
+    /// medium. An eMMC takes all of them or none (reliable write). Only the state record is ever
+    /// written. On an error nobody knows what the blocks hold.
     ///
     /// # Panics
     /// If the length is not a multiple of 512.
@@ -109,7 +117,7 @@ impl core::error::Error for Error {}
 /// # Panics
 /// If its length is not a multiple of [`BLOCK_SIZE`].
 fn blocks_in(buffer: &[u8]) -> u64 {
-    assert!(buffer.len().is_multiple_of(BLOCK_SIZE), "a read of {} bytes", buffer.len());
+    assert!(buffer.len().is_multiple_of(BLOCK_SIZE), "{} bytes are no whole blocks", buffer.len());
     (buffer.len() / BLOCK_SIZE) as u64
 }
 
