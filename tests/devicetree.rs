@@ -404,7 +404,7 @@ mod chosen {
                     attempt: Some([1, 3]),
                     reset_cause: &text,
                     last_failure: &text,
-                    times: &[(&text, Duration::ZERO); 8],
+                    times: &[(text.as_str(), Duration::ZERO); 8],
                     state_device: &text,
                 },
             };

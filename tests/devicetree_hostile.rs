@@ -4,7 +4,9 @@ use std::{env, fs, time::Instant};
 
 use firn::{
     devicetree::{
-        DeviceTree, DeviceTreeBuf, Error, ErrorKind, MAX_SIZE, chosen::Chosen, chosen::Seeds,
+        DeviceTree, DeviceTreeBuf, Error, ErrorKind, MAX_SIZE,
+        chosen::Seeds,
+        chosen::{Boot, Chosen},
         memory, total_size,
     },
     error::{Code, Coded},
@@ -206,8 +208,7 @@ fn exercise(bytes: &[u8]) -> Result<(), Error> {
         command_line: "quiet",
         initrd: Some(Region::new(0x5000_0000, 0x1000)),
         seeds: Some(&seeds),
-        version: "1",
-        generation: "2",
+        boot: Boot { version: "1", generation: "2", ..Boot::default() },
     };
     let remembered = memory::set_banks(&mut edited, &banks).is_ok();
     edited.root_mut().remove("bootargs");
