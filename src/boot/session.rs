@@ -16,7 +16,7 @@ use crate::{
     block::{self, SharedDevice},
     devicetree::chosen::Boot,
     error::Coded,
-    menu::{self, Choice, Menu},
+    menu::{self, Choice, Menu, Row},
     nixos::{Broken, Timeout, list},
 };
 
@@ -135,7 +135,9 @@ fn boot_from(machine: &mut impl Machine, facts: &Facts<'_>, catalogue: &mut Cata
             menu::Outcome::Boot(choice) => choice,
             menu::Outcome::Reset => return Turn::Done(Outcome::Reset),
             menu::Outcome::PowerOff => return Turn::Done(Outcome::PowerOff),
-            menu::Outcome::Rescue | menu::Outcome::Stay => return Turn::Prompt,
+            menu::Outcome::Rescue | menu::Outcome::SetDefault(_) | menu::Outcome::Stay => {
+                return Turn::Prompt;
+            }
         };
         match load_chosen(machine, facts, catalogue, &choice) {
             Ok(hand_over) => return Turn::Done(Outcome::Kernel(hand_over)),
@@ -147,7 +149,8 @@ fn boot_from(machine: &mut impl Machine, facts: &Facts<'_>, catalogue: &mut Cata
 
 /// Runs the menu until it has an outcome.
 fn choose(machine: &mut impl Machine, catalogue: &Catalogue, messages: &[String]) -> menu::Outcome {
-    let mut menu = Menu::new(&catalogue.generations, &catalogue.settings, messages, machine.now());
+    let rows = catalogue.generations.iter().cloned().map(Row::new).collect();
+    let mut menu = Menu::new(rows, &catalogue.settings, messages, machine.now());
     loop {
         while let Some(byte) = machine.read_byte() {
             let now = machine.now();
@@ -157,8 +160,10 @@ fn choose(machine: &mut impl Machine, catalogue: &Catalogue, messages: &[String]
         let outcome = menu.tick(now);
         let bytes = menu.draw(now);
         machine.write(&bytes);
-        if outcome != menu::Outcome::Stay {
-            return outcome;
+        match outcome {
+            menu::Outcome::Stay => {}
+            menu::Outcome::SetDefault(_) => menu.say("There is no state record to keep it in."),
+            outcome => return outcome,
         }
     }
 }

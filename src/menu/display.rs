@@ -115,7 +115,7 @@ impl Display {
     }
 
     /// Bytes that bring the terminal up to date.
-    pub(super) fn draw(&mut self, state: &mut State<'_>, now: Duration) -> Vec<u8> {
+    pub(super) fn draw(&mut self, state: &mut State, now: Duration) -> Vec<u8> {
         match &mut self.mode {
             Mode::Log => self.lines.log(state, now, &mut self.out),
             Mode::Asking(since @ None) => {
@@ -145,7 +145,7 @@ impl Display {
     }
 
     /// Leaves the terminal in order, with a line that says what happens.
-    pub(super) fn leave(&mut self, state: &State<'_>, outcome: &Outcome) {
+    pub(super) fn leave(&mut self, state: &State, outcome: &Outcome) {
         if let Mode::Screen(renderer) = &mut self.mode {
             renderer.leave(&mut self.out);
         }
@@ -154,19 +154,23 @@ impl Display {
         let text = match outcome {
             Outcome::Boot(Choice { by_person: false, .. }) if was_announced => return,
             Outcome::Boot(choice) => {
-                let name = state.generations.get(choice.index).map(text::name).unwrap_or_default();
+                let name = state
+                    .rows
+                    .get(choice.index)
+                    .map(|row| text::name(&row.generation))
+                    .unwrap_or_default();
                 let edited = if choice.command_line.is_some() { ", edited" } else { "" };
                 format!("Booting {name}{edited}")
             }
             Outcome::Reset => "Resetting".into(),
             Outcome::PowerOff => "Switching off".into(),
-            Outcome::Rescue | Outcome::Stay => return,
+            Outcome::Rescue | Outcome::SetDefault(_) | Outcome::Stay => return,
         };
         self.lines.line(&text, &mut self.out);
     }
 
     #[cfg(test)]
-    pub(super) fn screen(&self, state: &mut State<'_>, now: Duration) -> Option<Screen> {
+    pub(super) fn screen(&self, state: &mut State, now: Duration) -> Option<Screen> {
         let Mode::Screen(renderer) = &self.mode else { return None };
         let (rows, columns) = renderer.size();
         Some(compose(state, rows, columns, now))
@@ -191,7 +195,7 @@ struct Lines {
 
 impl Lines {
     /// The list, once, and the countdown.
-    fn log(&mut self, state: &State<'_>, now: Duration, out: &mut Vec<u8>) {
+    fn log(&mut self, state: &State, now: Duration, out: &mut Vec<u8>) {
         if !mem::replace(&mut self.introduced, true) {
             for message in &state.messages {
                 self.line(message, out);
@@ -204,9 +208,9 @@ impl Lines {
         self.count(state, now, out);
     }
 
-    fn list(&mut self, state: &State<'_>, out: &mut Vec<u8>) {
+    fn list(&mut self, state: &State, out: &mut Vec<u8>) {
         self.listed = true;
-        let generations = state.generations;
+        let generations = &state.rows;
         self.line(&state.title, out);
         self.line(&text::header(generations, text::LINE_WIDTH), out);
         let shown = generations.len().min(ROWS_OF_LOG);
@@ -224,11 +228,11 @@ impl Lines {
         }
     }
 
-    fn hint(&mut self, state: &State<'_>, out: &mut Vec<u8>) {
-        let text = match state.default().and_then(|default| state.generations.get(default)) {
+    fn hint(&mut self, state: &State, out: &mut Vec<u8>) {
+        let text = match state.default().and_then(|default| state.rows.get(default)) {
             Some(default) => format!(
                 "Enter boots {}, any other key opens the menu.",
-                text::shortened(&text::name(default), 36)
+                text::shortened(&text::name(&default.generation), 36)
             ),
             None => "Nothing boots by itself; any key opens the menu.".into(),
         };
@@ -236,21 +240,20 @@ impl Lines {
     }
 
     /// `Booting generation 42 in 5 4 3 2 1`: a word a second stays readable wherever it ends up.
-    fn count(&mut self, state: &State<'_>, now: Duration, out: &mut Vec<u8>) {
+    fn count(&mut self, state: &State, now: Duration, out: &mut Vec<u8>) {
         let Some(seconds) = state.countdown.remaining(now) else {
             if self.counted.take().is_some() {
                 self.end_line(out);
             }
             return;
         };
-        let Some(default) = state.default().and_then(|default| state.generations.get(default))
-        else {
+        let Some(default) = state.default().and_then(|default| state.rows.get(default)) else {
             return;
         };
         match self.counted {
             None => {
                 self.end_line(out);
-                let name = text::shortened(&text::name(default), 36);
+                let name = text::shortened(&text::name(&default.generation), 36);
                 out.extend_from_slice(format!("Booting {name} in {seconds}").as_bytes());
                 self.open = true;
             }
@@ -263,7 +266,7 @@ impl Lines {
     }
 
     /// Somebody is there who has to get along with lines.
-    fn begin(&mut self, state: &State<'_>, out: &mut Vec<u8>) {
+    fn begin(&mut self, state: &State, out: &mut Vec<u8>) {
         let listed = self.listed;
         *self = Self::default();
         self.line("", out);
@@ -275,7 +278,7 @@ impl Lines {
     }
 
     /// What a key changed.
-    fn follow(&mut self, state: &mut State<'_>, now: Duration, out: &mut Vec<u8>) {
+    fn follow(&mut self, state: &mut State, now: Duration, out: &mut Vec<u8>) {
         self.page(state, out);
         if self.editor.is_some() && !matches!(state.view, View::Editor(_)) {
             self.editor = None;
@@ -283,7 +286,7 @@ impl Lines {
         }
         if self.selected != Some(state.selected) {
             self.selected = Some(state.selected);
-            let row = text::row(state.generations, state.selected, text::LINE_WIDTH);
+            let row = text::row(&state.rows, state.selected, text::LINE_WIDTH);
             self.line(&format!("> {}", row.get(2..).unwrap_or_default()), out);
         }
         if self.notice != state.notice {
@@ -297,7 +300,7 @@ impl Lines {
         }
     }
 
-    fn page(&mut self, state: &mut State<'_>, out: &mut Vec<u8>) {
+    fn page(&mut self, state: &mut State, out: &mut Vec<u8>) {
         let View::Page(page) = &state.view else { return };
         self.line(&page.title, out);
         for line in &page.lines {
@@ -307,7 +310,7 @@ impl Lines {
     }
 
     /// Keeps the edited line up to date; gives whether there is one.
-    fn edit(&mut self, state: &mut State<'_>, out: &mut Vec<u8>) -> bool {
+    fn edit(&mut self, state: &mut State, out: &mut Vec<u8>) -> bool {
         let View::Editor(line) = &mut state.view else { return false };
         if self.editor.is_none() {
             self.line(text::EDITOR_KEYS, out);
@@ -335,7 +338,7 @@ impl Lines {
 }
 
 /// The screen of a state.
-fn compose(state: &mut State<'_>, rows: usize, columns: usize, now: Duration) -> Screen {
+fn compose(state: &mut State, rows: usize, columns: usize, now: Duration) -> Screen {
     let mut screen = Screen::new(rows, columns);
     let last = screen.rows() - 1;
     screen.write(last - 1, 0, &state.status(now), Style::Plain);
@@ -359,7 +362,11 @@ fn compose(state: &mut State<'_>, rows: usize, columns: usize, now: Duration) ->
             screen.set_cursor(FIRST_ROW, window.cursor);
             let length = format!("{} of {MAX_COMMAND_LINE} bytes", line.text().len());
             screen.write(FIRST_ROW + 2, 0, &length, Style::Plain);
-            let name = state.generations.get(state.selected).map(text::name).unwrap_or_default();
+            let name = state
+                .rows
+                .get(state.selected)
+                .map(|row| text::name(&row.generation))
+                .unwrap_or_default();
             (format!("Command line of {name}, for this boot"), text::EDITOR_KEYS)
         }
     };
@@ -368,10 +375,10 @@ fn compose(state: &mut State<'_>, rows: usize, columns: usize, now: Duration) ->
     screen
 }
 
-fn compose_list(state: &mut State<'_>, screen: &mut Screen) {
-    let generations = state.generations;
+fn compose_list(state: &mut State, screen: &mut Screen) {
     let room = screen.rows() - OTHER_ROWS;
     scroll(state, room);
+    let generations = &state.rows;
     let end = generations.len().min(state.top + room);
     let width = screen.width();
     screen.write(1, 0, &text::header(generations, width), Style::Plain);
@@ -392,7 +399,7 @@ fn compose_list(state: &mut State<'_>, screen: &mut Screen) {
 }
 
 /// The notice, or the last messages: why the boot before failed is what was said last.
-fn compose_messages(state: &State<'_>, screen: &mut Screen) {
+fn compose_messages(state: &State, screen: &mut Screen) {
     let first_row = screen.rows() - 2 - MESSAGE_ROWS;
     let width = screen.width();
     let mut texts: Vec<String> = match &state.notice {
@@ -408,10 +415,11 @@ fn compose_messages(state: &State<'_>, screen: &mut Screen) {
 }
 
 /// Brings the selection onto the screen, by half a screen at a time: each scroll sends all rows.
-fn scroll(state: &mut State<'_>, room: usize) {
+fn scroll(state: &mut State, room: usize) {
+    state.shown = room;
     let visible = state.top..state.top + room;
     if !visible.contains(&state.selected) {
         state.top = state.selected.saturating_sub(room / 2);
     }
-    state.top = state.top.min(state.generations.len().saturating_sub(room));
+    state.top = state.top.min(state.rows.len().saturating_sub(room));
 }

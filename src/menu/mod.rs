@@ -26,7 +26,7 @@ mod tests;
 pub(crate) mod text;
 
 use alloc::{string::String, vec::Vec};
-use core::time::Duration;
+use core::{borrow::Borrow, time::Duration};
 
 use self::{
     display::Display,
@@ -34,10 +34,41 @@ use self::{
     noise::Noise,
     state::{Handled, State},
 };
-use crate::nixos::{Generation, Settings, Timeout};
+use crate::{
+    nixos::{Generation, Settings, Timeout},
+    state::Standing,
+};
 
 /// After this long without a key the next one draws the screen again: it may be another terminal.
 const NEW_TERMINAL: Duration = Duration::from_secs(30);
+
+/// A generation in the list, and what the state record says of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// What can be booted. The one with `default` set is what boots when nobody chooses.
+    pub generation: Generation,
+    /// What a user calls the volume that holds it: "SD card (uSDHC2) partition 1".
+    pub volume: Option<String>,
+    /// How it stands, if its boots are or were counted.
+    pub standing: Option<Standing>,
+    /// Whether it is what was booted last.
+    pub last_booted: bool,
+    /// Whether something else boots because its tries have failed.
+    pub rolled_back: bool,
+}
+
+impl Row {
+    /// One of which the state record says nothing.
+    pub fn new(generation: Generation) -> Self {
+        Self { generation, volume: None, standing: None, last_booted: false, rolled_back: false }
+    }
+}
+
+impl Borrow<Generation> for Row {
+    fn borrow(&self) -> &Generation {
+        &self.generation
+    }
+}
 
 /// What is to be done.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,6 +77,9 @@ pub enum Outcome {
     Stay,
     /// Boot.
     Boot(Choice),
+    /// Make this row, an index into the rows as last given, the default. The menu goes on: give it
+    /// the new rows ([`Menu::update`]) and what came of it ([`Menu::say`]).
+    SetDefault(usize),
     /// Reset the board.
     Reset,
     /// Switch it off.
@@ -57,7 +91,7 @@ pub enum Outcome {
 /// What to boot.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Choice {
-    /// Index of the generation.
+    /// Index into the rows as last given. It may be of a row that is not read yet.
     pub index: usize,
     /// The command line, if it was edited.
     pub command_line: Option<String>,
@@ -66,8 +100,8 @@ pub struct Choice {
 }
 
 /// The menu.
-pub struct Menu<'a> {
-    state: State<'a>,
+pub struct Menu {
+    state: State,
     display: Display,
     decoder: Decoder,
     noise: Noise,
@@ -78,20 +112,15 @@ pub struct Menu<'a> {
     outcome: Outcome,
 }
 
-impl<'a> Menu<'a> {
-    /// A menu of `generations`, in their order. `messages` are shown with it: warnings, and why the
+impl Menu {
+    /// A menu of `rows`, in their order. `messages` are shown with it: warnings, and why the
     /// candidate before was not booted. The countdown begins at `now`, a time since any fixed
     /// moment; it does not if no generation is both default and unbroken.
     ///
     /// A generation that turned out broken while it was loaded can still be tried by a person; one
     /// that its source calls incomplete or damaged cannot.
-    pub fn new(
-        generations: &'a [Generation],
-        settings: &Settings,
-        messages: &[String],
-        now: Duration,
-    ) -> Self {
-        let state = State::new(generations, settings, messages, now);
+    pub fn new(rows: Vec<Row>, settings: &Settings, messages: &[String], now: Duration) -> Self {
+        let state = State::new(rows, settings, messages, now);
         Self {
             silent: settings.timeout == Timeout::Immediate && state.default().is_some(),
             state,
@@ -101,6 +130,26 @@ impl<'a> Menu<'a> {
             last_key: now,
             outcome: Outcome::Stay,
         }
+    }
+
+    /// Takes in a new list: more is known now, or another generation is the default. What is
+    /// selected, opened or edited stays on its generation; only if that is gone, it is given up.
+    pub fn update(&mut self, rows: Vec<Row>) {
+        self.state.update(rows);
+    }
+
+    /// Index of a row that is not read yet and that somebody is waiting to see. Read it when no key
+    /// waits, and give the menu the new rows; where it cannot be read, mark it as broken.
+    pub fn wanted(&self) -> Option<usize> {
+        if self.silent || self.display.is_log() {
+            return None;
+        }
+        self.state.wanted()
+    }
+
+    /// Says `text` until the next key.
+    pub fn say(&mut self, text: &str) {
+        self.state.say(text);
     }
 
     /// Takes in a byte that arrived at `now`.
@@ -117,7 +166,11 @@ impl<'a> Menu<'a> {
         }
         self.state.babbling = self.noise.is_babbling(now);
         if self.outcome == Outcome::Stay {
-            self.outcome = self.state.tick(now);
+            let outcome = self.state.tick(now);
+            if matches!(outcome, Outcome::SetDefault(_)) {
+                return outcome;
+            }
+            self.outcome = outcome;
             if self.outcome != Outcome::Stay && !self.silent {
                 self.display.leave(&self.state, &self.outcome);
             }

@@ -10,10 +10,10 @@ use alloc::{
     string::{String, ToString},
     vec::Vec,
 };
-use core::time::Duration;
+use core::{iter, mem, time::Duration};
 
 use super::{
-    Choice, Outcome,
+    Choice, Outcome, Row,
     countdown::Countdown,
     keys::Key,
     line::{Edit, LineEditor},
@@ -54,8 +54,8 @@ pub(super) const MAX_COMMAND_LINE: usize = 2047;
 const PAGE_WIDTH: usize = 78;
 
 /// The menu without its terminal.
-pub(super) struct State<'a> {
-    pub generations: &'a [Generation],
+pub(super) struct State {
+    pub rows: Vec<Row>,
     pub title: String,
     pub hidden: bool,
     /// Printable ASCII.
@@ -63,6 +63,8 @@ pub(super) struct State<'a> {
     pub selected: usize,
     /// First row of the list that is on the screen.
     pub top: usize,
+    /// How many rows of the list the screen has room for.
+    pub shown: usize,
     pub view: View,
     pub countdown: Countdown,
     /// What the last key led to, if that is not to be seen elsewhere.
@@ -106,6 +108,7 @@ struct Pending {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Action {
     Boot,
+    SetDefault,
     Prompt,
     Reset,
     PowerOff,
@@ -118,21 +121,22 @@ impl Action {
     }
 }
 
-impl<'a> State<'a> {
+impl State {
     pub(super) fn new(
-        generations: &'a [Generation],
+        rows: Vec<Row>,
         settings: &Settings,
         messages: &[String],
         now: Duration,
     ) -> Self {
         let title = settings.title.as_deref().unwrap_or("NixOS generations");
         let mut state = Self {
-            generations,
+            rows,
             title: format!("Firn {}  {}", env!("CARGO_PKG_VERSION"), text::ascii(title)),
             hidden: settings.hidden,
             messages: messages.iter().map(|message| text::ascii(message)).collect(),
             selected: 0,
             top: 0,
+            shown: 0,
             view: View::List,
             countdown: Countdown::Off,
             notice: None,
@@ -151,7 +155,53 @@ impl<'a> State<'a> {
 
     /// The generation that boots when nobody chooses.
     pub(super) fn default(&self) -> Option<usize> {
-        self.generations.iter().position(|g| g.default && g.broken.is_none())
+        let boots = |row: &Row| row.generation.default && row.generation.broken.is_none();
+        self.rows.iter().position(boots)
+    }
+
+    /// Takes in a new list.
+    pub(super) fn update(&mut self, rows: Vec<Row>) {
+        let before = mem::replace(&mut self.rows, rows);
+        let Some(selected) = before.get(self.selected) else {
+            self.selected = self.default().unwrap_or(0);
+            return;
+        };
+        if let Some(index) = self.find_again(selected) {
+            self.selected = index;
+            return;
+        }
+        self.selected = self.selected.min(self.rows.len().saturating_sub(1));
+        self.pending = None;
+        self.view = View::List;
+        self.notice = Some("What was selected is not in the list any more.".to_owned());
+    }
+
+    /// Where a generation of the list before is now.
+    fn find_again(&self, row: &Row) -> Option<usize> {
+        let wanted = &row.generation;
+        let position = |same: &dyn Fn(&Generation) -> bool| {
+            self.rows.iter().position(|row| same(&row.generation))
+        };
+        // The identity of one that was not read is replaced when it is.
+        position(&|other| other.id == wanted.id).or_else(|| {
+            position(&|other| {
+                wanted.number.is_some()
+                    && other.number == wanted.number
+                    && other.profile == wanted.profile
+                    && other.specialisation == wanted.specialisation
+            })
+        })
+    }
+
+    /// A row on the screen that is not read yet.
+    pub(super) fn wanted(&self) -> Option<usize> {
+        let unread = |&index: &usize| self.rows.get(index).is_some_and(|r| r.generation.unread);
+        iter::once(self.selected).chain(self.top..self.top + self.shown).find(unread)
+    }
+
+    /// Says something until the next key.
+    pub(super) fn say(&mut self, text: &str) {
+        self.notice = Some(text::ascii(text));
     }
 
     /// Takes in a key that a person pressed.
@@ -199,12 +249,16 @@ impl<'a> State<'a> {
 
     /// The key that opens the menu; one that could do harm only opens it.
     pub(super) fn first_key(&mut self, key: Key, now: Duration) {
-        if key == Key::Character('p') {
-            self.countdown.stop(now);
-            self.notice = Some("Press p again to switch off.".to_owned());
-        } else {
-            self.key(key, now);
-        }
+        let notice = match key {
+            Key::Character('p') => "Press p again to switch off.",
+            Key::Character('s') => "Press s again to make the selected one the default.",
+            key => {
+                self.key(key, now);
+                return;
+            }
+        };
+        self.countdown.stop(now);
+        self.notice = Some(notice.to_owned());
     }
 
     /// The line babbles: nobody can be working at it.
@@ -257,7 +311,7 @@ impl<'a> State<'a> {
     }
 
     fn countdown_text(&self, now: Duration) -> Option<String> {
-        let name = text::name(self.generations.get(self.default()?)?);
+        let name = text::name(&self.rows.get(self.default()?)?.generation);
         let mut name = text::shortened(&name, 40);
         if let Some(first) = name.get_mut(..1) {
             first.make_ascii_uppercase();
@@ -269,7 +323,7 @@ impl<'a> State<'a> {
         if !matches!(key, Key::Character('0'..='9')) {
             self.digits = None;
         }
-        let last = self.generations.len().saturating_sub(1);
+        let last = self.rows.len().saturating_sub(1);
         match key {
             Key::Up | Key::Character('k') => self.selected = self.selected.saturating_sub(1),
             Key::Down | Key::Character('j') => self.selected = last.min(self.selected + 1),
@@ -278,7 +332,8 @@ impl<'a> State<'a> {
             Key::Home => self.selected = 0,
             Key::End => self.selected = last,
             Key::Character(digit @ '0'..='9') => self.digit(digit, now),
-            Key::Enter => return self.enter(now),
+            Key::Enter | Key::Character('o') => return self.if_bootable(Action::Boot, now),
+            Key::Character('s') => return self.if_bootable(Action::SetDefault, now),
             Key::Character('e') => self.edit(),
             Key::Character('d') => self.show_details(),
             Key::Character('m') => self.show_messages(),
@@ -312,25 +367,26 @@ impl<'a> State<'a> {
 
     /// The entry of a number, or the first whose number begins like that.
     fn find(&self, typed: &str) -> Option<usize> {
-        if !text::are_numbered(self.generations) {
+        if !text::are_numbered(&self.rows) {
             let place = typed.parse::<usize>().ok()?.checked_sub(1)?;
-            return (place < self.generations.len()).then_some(place);
+            return (place < self.rows.len()).then_some(place);
         }
         let position = |matches: &dyn Fn(&str) -> bool| {
-            self.generations.iter().position(|g| g.number.is_some_and(|n| matches(&n.to_string())))
+            let number = |row: &Row| row.generation.number.map(|number| number.to_string());
+            self.rows.iter().position(|row| number(row).is_some_and(|number| matches(&number)))
         };
         position(&|number| number == typed)
             .or_else(|| position(&|number| number.starts_with(typed)))
     }
 
-    fn enter(&mut self, now: Duration) -> Handled {
-        if self.is_bootable() { self.defer(Action::Boot, QUIET, now) } else { Handled::Yes }
+    fn if_bootable(&mut self, action: Action, now: Duration) -> Handled {
+        if self.is_bootable() { self.defer(action, QUIET, now) } else { Handled::Yes }
     }
 
     /// Whether the selection can be tried; says why if not. What failed while it was loaded may
     /// work the next time; what its source left incomplete will not.
     fn is_bootable(&mut self) -> bool {
-        let Some(generation) = self.generations.get(self.selected) else {
+        let Some(Row { generation, .. }) = self.rows.get(self.selected) else {
             self.notice = Some("There is nothing to boot.".to_owned());
             return false;
         };
@@ -345,13 +401,13 @@ impl<'a> State<'a> {
 
     fn edit(&mut self) {
         if self.is_bootable() {
-            let command_line = &self.generations[self.selected].files.command_line;
+            let command_line = &self.rows[self.selected].generation.files.command_line;
             self.view = View::Editor(LineEditor::new(command_line, MAX_COMMAND_LINE));
         }
     }
 
     fn show_details(&mut self) {
-        if let Some(generation) = self.generations.get(self.selected) {
+        if let Some(Row { generation, .. }) = self.rows.get(self.selected) {
             let title = format!("Details of {}", text::name(generation));
             self.show(title, text::details(generation, PAGE_WIDTH));
         }
@@ -367,7 +423,7 @@ impl<'a> State<'a> {
     }
 
     fn show_help(&mut self) {
-        let numbered = text::are_numbered(self.generations);
+        let numbered = text::are_numbered(&self.rows);
         self.show("Keys".to_owned(), text::help(numbered, PAGE_WIDTH));
     }
 
@@ -386,7 +442,7 @@ impl<'a> State<'a> {
             Action::PowerOff => {
                 self.notice = Some("Switches off in three seconds; any key cancels.".to_owned());
             }
-            Action::Boot | Action::Prompt => {}
+            Action::Boot | Action::SetDefault | Action::Prompt => {}
         }
         self.pending = Some(Pending { action, due: now.saturating_add(wait) });
         Handled::Yes
@@ -411,6 +467,7 @@ impl<'a> State<'a> {
 
     fn act(&mut self, action: Action) -> Outcome {
         match action {
+            Action::SetDefault => Outcome::SetDefault(self.selected),
             Action::Prompt => Outcome::Rescue,
             Action::Reset => Outcome::Reset,
             Action::PowerOff => Outcome::PowerOff,

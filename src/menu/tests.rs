@@ -1,6 +1,6 @@
 //! Key scripts against the menu, and what a terminal then shows.
 
-use super::{Choice, Menu, Outcome};
+use super::{Choice, Menu, Outcome, Row};
 use crate::{
     error::Code,
     nixos::{Broken, Generation, Settings, Timeout, extlinux},
@@ -17,8 +17,8 @@ use std::{
 const STEP: Duration = Duration::from_millis(10);
 
 /// Somebody's terminal program, and the time that passes before it.
-struct Session<'a> {
-    menu: Menu<'a>,
+struct Session {
+    menu: Menu,
     now: Duration,
     terminal: vt100::Parser,
     answers: bool,
@@ -26,12 +26,12 @@ struct Session<'a> {
     outcome: Outcome,
 }
 
-impl<'a> Session<'a> {
-    fn new(generations: &'a [Generation], settings: &Settings, messages: &[&str]) -> Self {
+impl Session {
+    fn new(generations: &[Generation], settings: &Settings, messages: &[&str]) -> Self {
         let now = Duration::from_secs(1);
         let messages: Vec<_> = messages.iter().map(ToString::to_string).collect();
         let mut session = Self {
-            menu: Menu::new(generations, settings, &messages, now),
+            menu: Menu::new(rows(generations), settings, &messages, now),
             now,
             terminal: vt100::Parser::new(24, 80, 200),
             answers: true,
@@ -114,6 +114,10 @@ impl<'a> Session<'a> {
     }
 }
 
+fn rows(generations: &[Generation]) -> Vec<Row> {
+    generations.iter().cloned().map(Row::new).collect()
+}
+
 /// Compares with a file in `tests/snapshots`, or writes it if FIRN_BLESS is set.
 fn assert_snapshot(name: &str, text: &str) {
     let path = format!("{}/tests/snapshots/{name}.txt", env!("CARGO_MANIFEST_DIR"));
@@ -137,6 +141,7 @@ fn many(count: u32) -> Vec<Generation> {
         .map(|number| Generation {
             number: Some(number),
             default: number == count,
+            id: format!("/nix/store/{number:032}-nixos-system-imx8mp"),
             ..template.clone()
         })
         .collect()
@@ -221,7 +226,7 @@ mod log {
     fn an_immediate_timeout_gives_way_to_a_key_that_is_held() {
         let generations = nixos();
         let settings = Settings { timeout: Timeout::Immediate, ..waiting() };
-        let mut menu = Menu::new(&generations, &settings, &[], Duration::ZERO);
+        let mut menu = Menu::new(rows(&generations), &settings, &[], Duration::ZERO);
         menu.feed(b' ', Duration::ZERO);
         assert_eq!(menu.tick(Duration::ZERO), Outcome::Stay);
         assert!(!menu.draw(Duration::ZERO).is_empty());
@@ -231,7 +236,7 @@ mod log {
     fn an_immediate_timeout_does_not_give_way_to_noise() {
         let generations = nixos();
         let settings = Settings { timeout: Timeout::Immediate, ..waiting() };
-        let mut menu = Menu::new(&generations, &settings, &[], Duration::ZERO);
+        let mut menu = Menu::new(rows(&generations), &settings, &[], Duration::ZERO);
         menu.feed(0xff, Duration::ZERO);
         menu.feed(0, Duration::ZERO);
         assert!(matches!(menu.tick(Duration::ZERO), Outcome::Boot(_)));
@@ -285,7 +290,7 @@ mod log {
 mod screen {
     use super::*;
 
-    fn open<'a>(generations: &'a [Generation], settings: &Settings) -> Session<'a> {
+    fn open(generations: &[Generation], settings: &Settings) -> Session {
         let mut session = Session::new(generations, settings, &[]);
         session.press(b" ");
         session
@@ -631,6 +636,67 @@ mod screen {
     }
 }
 
+mod default {
+    use super::*;
+
+    #[test]
+    fn s_asks_for_another_default_and_the_menu_goes_on() {
+        let mut generations = nixos();
+        let mut session = Session::new(&generations, &waiting(), &[]);
+        session.press(b" ").press(b"jjs");
+        assert_eq!(session.outcome, Outcome::SetDefault(2));
+        generations[0].default = false;
+        generations[2].default = true;
+        session.menu.update(rows(&generations));
+        session.menu.say("Generation 41 is the default now.");
+        session.step();
+        assert!(session.screen().contains("Generation 41 is the default now."));
+        session.press(b"\r");
+        assert_eq!(session.booted(), (2, None));
+    }
+
+    #[test]
+    fn the_key_that_opens_the_menu_sets_no_default() {
+        let generations = nixos();
+        let mut session = Session::new(&generations, &waiting(), &[]);
+        session.press(b"s");
+        assert_eq!(session.outcome, Outcome::Stay);
+        assert!(session.screen().contains("Press s again"));
+    }
+}
+
+mod update {
+    use super::*;
+
+    #[test]
+    fn the_selection_stays_on_its_generation() {
+        let generations = many(30);
+        let mut session = Session::new(&generations, &waiting(), &[]);
+        session.press(b" ").press(b"jjj");
+        let mut more = generations;
+        more.insert(1, Generation { specialisation: Some("new".into()), ..more[0].clone() });
+        session.menu.update(rows(&more));
+        session.press(b"\r");
+        assert_eq!(session.booted(), (4, None));
+    }
+
+    #[test]
+    fn what_was_selected_unread_is_still_selected_when_it_was_read() {
+        let mut generations = many(30);
+        let read = generations[3].clone();
+        generations[3].unread = true;
+        generations[3].id = "/nix/var/nix/profiles/system-27-link".into();
+        let mut session = Session::new(&generations, &waiting(), &[]);
+        session.press(b" ").press(b"jjj");
+        assert_eq!(session.menu.wanted(), Some(3));
+        generations[3] = read;
+        session.menu.update(rows(&generations));
+        assert_eq!(session.menu.wanted(), None);
+        session.press(b"\r");
+        assert_eq!(session.booted(), (3, None));
+    }
+}
+
 mod lines {
     use super::*;
 
@@ -677,7 +743,7 @@ mod babble {
     use super::*;
 
     /// Bytes of a generator, one every `gap` milliseconds, for `seconds`.
-    fn babble(session: &mut Session<'_>, seed: u64, gap: u64, seconds: u64) {
+    fn babble(session: &mut Session, seed: u64, gap: u64, seconds: u64) {
         let mut state = seed | 1;
         for _ in 0..seconds * 1000 / gap {
             // Xorshift (Marsaglia 2003).
@@ -702,6 +768,7 @@ mod babble {
                 let harmless = match &session.outcome {
                     Outcome::Boot(choice) => choice.index == 0 && choice.command_line.is_none(),
                     Outcome::Reset | Outcome::Rescue => true,
+                    Outcome::SetDefault(index) => *index == 0,
                     Outcome::Stay | Outcome::PowerOff => false,
                 };
                 assert!(harmless, "seed {seed}, gap {gap} ms: {:?}", session.outcome);

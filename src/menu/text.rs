@@ -11,6 +11,7 @@ use alloc::{
     string::{String, ToString},
     vec::Vec,
 };
+use core::borrow::Borrow;
 
 use crate::{
     error::Coded,
@@ -52,12 +53,12 @@ pub(crate) fn reason(broken: &Broken) -> String {
 }
 
 /// Whether generations have numbers, or are called by their place in the list.
-pub(crate) fn are_numbered(generations: &[Generation]) -> bool {
-    generations.iter().any(|generation| generation.number.is_some())
+pub(crate) fn are_numbered(generations: &[impl Borrow<Generation>]) -> bool {
+    generations.iter().any(|generation| generation.borrow().number.is_some())
 }
 
 /// The names of the columns of [`row`].
-pub(crate) fn header(generations: &[Generation], width: usize) -> String {
+pub(crate) fn header(generations: &[impl Borrow<Generation>], width: usize) -> String {
     let names = if are_numbered(generations) {
         ["Generation", "Built", "NixOS", "Kernel", ""]
     } else {
@@ -67,8 +68,8 @@ pub(crate) fn header(generations: &[Generation], width: usize) -> String {
 }
 
 /// A generation in one row of at most `width` columns, the first two blank.
-pub(crate) fn row(generations: &[Generation], index: usize, width: usize) -> String {
-    let Some(generation) = generations.get(index) else { return String::new() };
+pub(crate) fn row(generations: &[impl Borrow<Generation>], index: usize, width: usize) -> String {
+    let Some(generation) = generations.get(index).map(Borrow::borrow) else { return String::new() };
     let name = match (generation.number, &generation.specialisation) {
         (Some(number), Some(specialisation)) => format!("{number} {}", ascii(specialisation)),
         (Some(number), None) => number.to_string(),
