@@ -220,6 +220,24 @@ pub fn firmware(name: &str) -> Result<PathBuf> {
     Ok(file)
 }
 
+/// Where `cargo xtask build` puts the running target's `firn`, a static arm64 Linux program.
+#[must_use]
+pub fn target_command_file() -> PathBuf {
+    tree().join("target/firn/firn-aarch64-linux")
+}
+
+/// The running target's `firn`.
+///
+/// # Errors
+/// It has not been built.
+pub fn target_command() -> Result<PathBuf> {
+    let file = target_command_file();
+    if !file.exists() {
+        bail!("{} is not there: run `cargo xtask build`", file.display());
+    }
+    Ok(file)
+}
+
 /// Where downloads and what is made of them are kept: `$FIRN_CACHE`, else `$XDG_CACHE_HOME/firn`,
 /// else `~/.cache/firn`. The directory may not exist yet.
 ///

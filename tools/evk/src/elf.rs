@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result, ensure};
 use object::LittleEndian;
-use object::elf::{EM_AARCH64, FileHeader64, PT_LOAD, ProgramHeader64, SHT_SYMTAB};
+use object::elf::{EM_AARCH64, FileHeader64, PT_INTERP, PT_LOAD, ProgramHeader64, SHT_SYMTAB};
 use object::read::elf::{FileHeader as _, ProgramHeader as _, Sym as _};
 
 /// A stray segment must not make a file of gigabytes.
@@ -56,6 +56,18 @@ pub fn symbols(elf: &[u8]) -> Result<BTreeMap<String, u64>> {
         Some((String::from_utf8_lossy(name).into_owned(), symbol.st_value(endian)))
     });
     Ok(named.filter(|(name, _)| !name.is_empty()).collect())
+}
+
+/// Whether an arm64 program runs without a dynamic linker.
+///
+/// # Errors
+/// Not an arm64 ELF file, or a broken one.
+pub fn is_static(elf: &[u8]) -> Result<bool> {
+    let header = Header::parse(elf).context("not a 64-bit ELF file")?;
+    let endian = header.endian().context("not a little-endian ELF file")?;
+    ensure!(header.e_machine(endian) == EM_AARCH64, "not for arm64");
+    let programs = header.program_headers(endian, elf).context("broken program headers")?;
+    Ok(!programs.iter().any(|program| program.p_type(endian) == PT_INTERP))
 }
 
 struct Segment<'a> {
@@ -163,5 +175,14 @@ mod tests {
         let mut file = elf(BASE, &[(1, BASE, b"code", 4)]);
         file[18] = 62;
         assert_eq!(flatten(&file).unwrap_err().to_string(), "not for arm64");
+    }
+
+    #[test]
+    fn a_program_that_names_a_dynamic_linker_is_not_static() {
+        let alone = elf(BASE, &[(1, BASE, b"code", 4)]);
+        assert!(is_static(&alone).unwrap());
+        let linked = elf(BASE, &[(3, 0, b"/lib/ld.so", 10), (1, BASE, b"code", 4)]);
+        assert!(!is_static(&linked).unwrap());
+        assert!(is_static(b"#!/bin/sh").is_err());
     }
 }

@@ -2,7 +2,9 @@
 
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "host")]
 mod ddr;
+#[cfg(feature = "host")]
 mod emulate;
 mod entries;
 mod file_device;
@@ -23,7 +25,9 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    #[cfg(feature = "host")]
     Ddr(ddr::Arguments),
+    #[cfg(feature = "host")]
     Emulate(emulate::Arguments),
     Entries(entries::Arguments),
     Image(image::Arguments),
@@ -32,7 +36,9 @@ enum Command {
 
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
+        #[cfg(feature = "host")]
         Command::Ddr(arguments) => ddr::run(&arguments),
+        #[cfg(feature = "host")]
         Command::Emulate(arguments) => emulate::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Entries(arguments) => entries::run(&arguments),
         Command::Image(arguments) => image::run(&arguments),

@@ -1,18 +1,23 @@
-//! `cargo xtask build`: the firmware's binaries, flattened and measured against their budgets.
+//! `cargo xtask build`: the firmware's binaries, flattened and measured against their budgets; the
+//! `firn` command of the running target, as one static file.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use evk::assets;
-use evk::elf::{flatten, symbols};
+use evk::elf::{flatten, is_static, symbols};
 
 use crate::process;
-use crate::setup::{self, Compiler, Need, TRIPLE};
+use crate::setup::{self, Compiler, LINUX_TRIPLE, Need, TRIPLE};
 
-/// Build the firmware: target/firn/imx8mp-evk/{firn-spl,firn}.{bin,elf}.
+/// Build the firmware: target/firn/imx8mp-evk/{firn-spl,firn}.{bin,elf}, and the running target's command:
+/// target/firn/firn-aarch64-linux.
 ///
 /// Example: `cargo xtask build`
 #[derive(clap::Args)]
@@ -40,7 +45,8 @@ const BUILD_DEADLINE: Duration = Duration::from_secs(1800);
 /// Sets up what is missing and builds.
 pub(crate) fn run(_: &Arguments) -> Result<()> {
     setup::ensure(Need::Build)?;
-    firmware()
+    firmware()?;
+    target_tools()
 }
 
 /// Builds every stage and prints its size.
@@ -77,24 +83,54 @@ fn compile(stage: &Stage) -> Result<PathBuf> {
     cargo
         .args(["build", "--package", "firn", "--bin", stage.binary, "--features", "firmware"])
         .args(["--release", "--target", TRIPLE, "--message-format", "json-render-diagnostics"])
-        .args(["--config", &without_home(&sources())?]);
+        .args(["--config", &without_home(TRIPLE, &sources())?]);
     if let Some(compiler) = Compiler::for_firmware()? {
         compiler.configure(&mut cargo);
     }
-    let messages = process::output_with_progress(&mut cargo, BUILD_DEADLINE)?;
+    built_by(&mut cargo, stage.binary)
+}
+
+/// Builds the running target's `firn` and prints its size.
+///
+/// # Errors
+/// It does not compile, or it would need libraries of the target.
+pub(crate) fn target_tools() -> Result<()> {
+    let mut cargo = process::cargo();
+    cargo
+        .args(["build", "--package", "firn-cli", "--bin", "firn", "--no-default-features"])
+        .args(["--profile", "target-tools", "--target", LINUX_TRIPLE])
+        .args(["--message-format", "json-render-diagnostics"])
+        .args(["--config", &without_home(LINUX_TRIPLE, &sources())?]);
+    let built = built_by(&mut cargo, "firn")?;
+    let elf = fs::read(&built).with_context(|| format!("cannot read {}", built.display()))?;
+    let file = assets::target_command_file();
+    ensure!(is_static(&elf)?, "{} needs a dynamic linker", built.display());
+    println!("{}: {} bytes", shown(&file), elf.len());
+    if let Some(directory) = file.parent() {
+        fs::create_dir_all(directory)
+            .with_context(|| format!("cannot create {}", directory.display()))?;
+    }
+    write_if_changed(&file, &elf)?;
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o755))
+        .with_context(|| format!("cannot make {} a program", file.display()))
+}
+
+/// The file that a call of cargo's made of `binary`.
+fn built_by(cargo: &mut Command, binary: &str) -> Result<PathBuf> {
+    let messages = process::output_with_progress(cargo, BUILD_DEADLINE)?;
     let mut executables = messages.lines().filter_map(executable);
-    executables.next_back().with_context(|| format!("cargo names no file for {}", stage.binary))
+    executables.next_back().with_context(|| format!("cargo names no file for {binary}"))
 }
 
 /// A setting of cargo's that keeps the paths of `folders` out of panic messages and debug information:
 /// the binary says nothing of who built it where, and is smaller.
-fn without_home(folders: &[PathBuf]) -> Result<String> {
+fn without_home(triple: &str, folders: &[PathBuf]) -> Result<String> {
     let flags: Vec<String> = folders
         .iter()
         .map(|folder| format!("--remap-path-prefix={}/=", folder.display()))
         .collect();
     // A JSON list of strings is a TOML one too.
-    Ok(format!("target.{TRIPLE}.rustflags={}", serde_json::to_string(&flags)?))
+    Ok(format!("target.{triple}.rustflags={}", serde_json::to_string(&flags)?))
 }
 
 /// Where sources lie: this tree, and where cargo unpacks those of dependencies, one folder for each
@@ -140,8 +176,13 @@ fn image_length(script: &str) -> Option<usize> {
     number.checked_mul(unit)
 }
 
+/// A file's place in the tree.
+fn shown(file: &Path) -> impl Display {
+    file.strip_prefix(crate::root()).unwrap_or(file).display()
+}
+
 fn size_line(file: &Path, size: usize, budget: usize) -> String {
-    let shown = file.strip_prefix(crate::root()).unwrap_or(file).display();
+    let shown = shown(file);
     let share = size * 100 / budget.max(1);
     format!("{shown}: {size} bytes, {share} % of its budget of {} KiB", budget >> 10)
 }
@@ -202,7 +243,7 @@ mod tests {
 
     #[test]
     fn paths_of_the_builders_home_are_remapped_whatever_is_in_them() {
-        let setting = without_home(&["/home/u/a \"b\"".into()]).unwrap();
+        let setting = without_home(TRIPLE, &["/home/u/a \"b\"".into()]).unwrap();
         let table: toml::Table = setting.parse().unwrap();
         let flags = table["target"][TRIPLE]["rustflags"].as_array().unwrap();
         assert_eq!(flags[0].as_str(), Some("--remap-path-prefix=/home/u/a \"b\"/="));

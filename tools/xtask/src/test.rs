@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 use evk::assets::find_tool;
 
-use crate::setup::{self, Compiler, Need, TRIPLE};
+use crate::setup::{self, Compiler, LINUX_TRIPLE, Need, TRIPLE};
 use crate::{build, licences, process};
 
 /// Run every check: format, lints, host tests, documentation, licences, emulated boots.
@@ -117,6 +117,9 @@ fn steps(fast: bool) -> Vec<Step> {
     let target = format!(
         "clippy --package firn --features firmware --target {TRIPLE} --lib --bins -- -D warnings"
     );
+    let tools_target = format!(
+        "clippy --package firn-cli --no-default-features --target {LINUX_TRIPLE} -- -D warnings"
+    );
     let guests = "--manifest-path tools/evk/guest/Cargo.toml";
     let guest_lints = format!(
         "clippy {guests} --target-dir target/firn/guest --target {TRIPLE} --release -- -D warnings"
@@ -132,6 +135,7 @@ fn steps(fast: bool) -> Vec<Step> {
             work: Work::Check(cargo("clippy --workspace --all-targets -- -D warnings")),
         },
         Step { name: "lints, firmware", work: Work::Firmware(cargo(&target)) },
+        Step { name: "lints, target's command", work: Work::Check(cargo(&tools_target)) },
         Step { name: "lints, guests", work: Work::Firmware(cargo(&guest_lints)) },
         Step { name: "host tests", work: Work::Tests(cargo("test --workspace --no-fail-fast")) },
         Step { name: "documentation, tools", work: Work::Check(tools) },
@@ -141,6 +145,7 @@ fn steps(fast: bool) -> Vec<Step> {
             name: "firmware, size budget",
             work: Work::Own(build_firmware, "cargo xtask build"),
         },
+        Step { name: "target's command", work: Work::Own(build_target_tools, "cargo xtask build") },
     ];
     if !fast {
         // Ignored tests of other packages are chores for a hand, some of which write to the tree.
@@ -219,6 +224,10 @@ impl Tally {
 
 fn build_firmware() -> Result<String> {
     build::firmware().map(|()| String::new())
+}
+
+fn build_target_tools() -> Result<String> {
+    build::target_tools().map(|()| String::new())
 }
 
 /// By cargo-deny where it is installed, else by ourselves.

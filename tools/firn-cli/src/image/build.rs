@@ -18,7 +18,11 @@ use firn::{
     linux::image::{HEAD_SIZE, KernelImage},
 };
 
-use super::{coded, drop_in, firmware, inspect, print, read, target, write};
+use super::{
+    drop_in,
+    files::{coded, read, write},
+    firmware, inspect, print, target,
+};
 
 /// Put flash.bin together.
 #[derive(clap::Args)]

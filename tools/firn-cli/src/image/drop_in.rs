@@ -13,7 +13,7 @@ use firn::image::{
 
 use super::{
     build::{Arguments, holds, named, training_firmware},
-    coded, read,
+    files::{coded, read},
 };
 
 /// The image: first stage, then a FIT with Firn in it.

@@ -5,7 +5,7 @@ use std::{fs, path::PathBuf};
 use anyhow::{Context as _, Result};
 use firn::{board::BOARD, image::training};
 
-use super::write;
+use super::files::write;
 
 /// Write dummies of the DRAM training firmware: for the emulator and for tests.
 ///

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, anyhow, ensure};
 use firn::image::training::{self, Leniency};
 
-use super::{coded, read};
+use super::files::{coded, read};
 
 /// Where the files are in an unpacked firmware-imx.
 const IN_FIRMWARE_IMX: &str = "firmware/ddr/synopsys";

@@ -1,16 +1,22 @@
 //! `firn image`: flash.bin, made and looked at.
 
+#[cfg(feature = "host")]
 mod build;
+#[cfg(feature = "host")]
 mod drop_in;
+#[cfg(feature = "host")]
 mod dummies;
+#[cfg(feature = "host")]
+mod files;
+#[cfg(feature = "host")]
 mod firmware;
 mod inspect;
 
 use std::{
-    fs::{self, File},
+    fs::File,
     io::{self, Seek as _, SeekFrom, Write as _},
     os::unix::fs::{FileExt as _, FileTypeExt as _},
-    path::{Path, PathBuf},
+    path::Path,
     process::ExitCode,
 };
 
@@ -18,7 +24,6 @@ use anyhow::{Context as _, Result, bail, ensure};
 use clap::Subcommand;
 use firn::{
     board::BOARD,
-    error::Coded,
     image::{inspect::Source, target::Target},
 };
 
@@ -31,16 +36,20 @@ pub(crate) struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    #[cfg(feature = "host")]
     Build(Box<build::Arguments>),
     Inspect(inspect::Arguments),
+    #[cfg(feature = "host")]
     DummyDdrFirmware(dummies::Arguments),
 }
 
 /// Runs the subcommand.
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     match &arguments.command {
+        #[cfg(feature = "host")]
         Command::Build(arguments) => build::run(arguments).map(|()| ExitCode::SUCCESS),
         Command::Inspect(arguments) => inspect::run(arguments),
+        #[cfg(feature = "host")]
         Command::DummyDdrFirmware(arguments) => dummies::run(arguments).map(|()| ExitCode::SUCCESS),
     }
 }
@@ -58,33 +67,6 @@ fn print(text: &str) -> Result<()> {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         printed => printed.context("cannot print"),
     }
-}
-
-/// Reads a file that should be of moderate size.
-fn read(path: &Path) -> Result<Vec<u8>> {
-    const MAX: u64 = 1 << 30;
-    let size = fs::metadata(path).with_context(|| format!("{}", path.display()))?.len();
-    ensure!(size <= MAX, "{} has {size} bytes: not a file for a boot image", path.display());
-    fs::read(path).with_context(|| format!("cannot read {}", path.display()))
-}
-
-/// Writes a file in one step: nobody sees half of it.
-fn write(path: &Path, bytes: &[u8]) -> Result<()> {
-    let mut draft = path.as_os_str().to_owned();
-    draft.push(".part");
-    let draft = PathBuf::from(draft);
-    let write = || {
-        let mut file = File::create(&draft)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        fs::rename(&draft, path)
-    };
-    write().with_context(|| format!("cannot write {}", path.display()))
-}
-
-/// An error of the library with its code, and the file that it is about.
-fn coded(file: &Path, error: &impl Coded) -> anyhow::Error {
-    anyhow::anyhow!("{}: [{}] {error}", file.display(), error.code())
 }
 
 /// A file or device to look at.

@@ -6,6 +6,7 @@
 mod apt;
 mod guest;
 mod launcher;
+mod linux;
 mod qemu;
 mod target;
 mod tools;
@@ -17,9 +18,10 @@ use anyhow::{Context as _, Result};
 use evk::assets::{self, Manifest};
 
 use apt::Archive;
+pub(crate) use linux::LINUX_TRIPLE;
 pub(crate) use target::{Compiler, TRIPLE};
 
-/// Provide what building and emulation need: bare-metal target, QEMU, kernel, BL31, tools.
+/// Provide what building and emulation need: bare-metal target, Linux target, QEMU, kernel, BL31, tools.
 ///
 /// Example: `FIRN_CACHE=/big/disk cargo xtask setup`
 #[derive(clap::Args)]
@@ -33,7 +35,7 @@ struct Step {
     provide: fn(&mut Workshop) -> Result<()>,
 }
 
-const BUILD_STEPS: &[Step] = &[target::STEP];
+const BUILD_STEPS: &[Step] = &[target::STEP, linux::STEP];
 const EMULATION_STEPS: &[Step] = &[tools::STEP, qemu::STEP, guest::STEP];
 
 /// What a chore is about to do.

@@ -24,6 +24,9 @@ pub(super) const STEP: Step = Step { name: "bare-metal target", present, provide
 /// The target that the firmware is built for.
 pub(crate) const TRIPLE: &str = "aarch64-unknown-none";
 
+/// Needs all of the libraries.
+const PROBE: &str = "#![no_std]\nextern crate alloc;\n";
+
 /// Lies beside the libraries that were built here; holds what they were built from.
 const MARK: &str = "built-by-firn-setup";
 
@@ -74,7 +77,7 @@ impl Compiler {
 
     fn with_target(cache: &Path) -> Result<Option<Self>> {
         let own = Self::own()?;
-        if own.has_target() {
+        if own.builds_for(TRIPLE, PROBE) {
             return Ok(Some(own));
         }
         let launcher = cache.join(DEBIAN_COMPILER).join(LAUNCHER.name);
@@ -82,11 +85,11 @@ impl Compiler {
             return Ok(None);
         }
         let debian = Self::ask(launcher, Owner::Debian).ok();
-        Ok(debian.filter(Self::has_target))
+        Ok(debian.filter(|debian| debian.builds_for(TRIPLE, PROBE)))
     }
 
     /// The compiler that cargo uses here.
-    fn own() -> Result<Self> {
+    pub(super) fn own() -> Result<Self> {
         let program = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
         Self::ask(program.into(), Owner::User)
     }
@@ -124,18 +127,18 @@ impl Compiler {
         self.owner == Owner::User
     }
 
-    /// Whether it can build for the bare-metal target, with libraries of its own version.
-    fn has_target(&self) -> bool {
-        if !self.target_directory().is_dir() {
+    /// Whether it can build `probe` for `triple`, with libraries of its own version.
+    pub(super) fn builds_for(&self, triple: &str, probe: &str) -> bool {
+        if !self.rustlib().join(triple).is_dir() {
             return false;
         }
         let Ok(directory) = tempfile::tempdir() else { return false };
         let source = directory.path().join("probe.rs");
-        if fs::write(&source, "#![no_std]\nextern crate alloc;\n").is_err() {
+        if fs::write(&source, probe).is_err() {
             return false;
         }
         let mut rustc = Command::new(&self.program);
-        rustc.args(["--crate-type=rlib", "--emit=metadata", "--target", TRIPLE, "--out-dir"]);
+        rustc.args(["--crate-type=rlib", "--emit=metadata", "--target", triple, "--out-dir"]);
         rustc.arg(directory.path()).arg(&source);
         process::output(&mut rustc, QUERY_DEADLINE).is_ok()
     }
@@ -163,6 +166,11 @@ impl Compiler {
             .with_context(|| format!("cannot write {}", mark.display()))
     }
 
+    /// For example `1.95.0`.
+    pub(super) fn release(&self) -> &str {
+        &self.release
+    }
+
     fn origin(&self) -> String {
         let mark = fs::read_to_string(self.target_directory().join(MARK));
         let from = mark.map_or("rustup".to_owned(), |mark| mark.trim().to_owned());
@@ -178,7 +186,7 @@ fn present(workshop: &Workshop) -> Result<Option<String>> {
 fn provide(workshop: &mut Workshop) -> Result<()> {
     let own = Compiler::own()?;
     remove_own_build(&own)?;
-    let Err(refused) = from_rustup() else { return Ok(()) };
+    let Err(refused) = from_rustup(TRIPLE) else { return Ok(()) };
     progress(&format!("not through rustup: {refused:#}"));
     from_debian(workshop, &own)
         .with_context(|| format!("`rustup target add {TRIPLE}` does not work either"))
@@ -202,10 +210,10 @@ fn remove_own_build(compiler: &Compiler) -> Result<()> {
     if directory.join(MARK).exists() { remove_directory(&directory) } else { Ok(()) }
 }
 
-fn from_rustup() -> Result<()> {
+pub(super) fn from_rustup(triple: &str) -> Result<()> {
     let rustup = find_tool("rustup").context("it is not installed")?;
     let mut command = Command::new(rustup);
-    command.args(["target", "add", TRIPLE]).env("RUST_BACKTRACE", "0");
+    command.args(["target", "add", triple]).env("RUST_BACKTRACE", "0");
     process::output(&mut command, RUSTUP_DEADLINE).map(drop)
 }
 
