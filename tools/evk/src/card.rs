@@ -19,6 +19,7 @@ use firn::soc::boot_rom::CARD_OFFSET;
 use rustix::fs::{FlockOperation, seek};
 
 use crate::{
+    crowd::Crowd,
     tool::{MCOPY, MKE2FS, MKFS_FAT, SFDISK},
     tree::Tree,
 };
@@ -42,7 +43,7 @@ const KEPT_UNUSED: Duration = Duration::from_secs(12 * 3600);
 const FIRST_PARTITION: u64 = 8 * MIB;
 
 /// Changes when the way that cards are made changes, so that no old card is taken for a new one.
-const MAKER: &str = include_str!("card.rs");
+const MAKER: [&str; 2] = [include_str!("card.rs"), include_str!("crowd.rs")];
 
 /// What divides the card.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -71,12 +72,20 @@ pub struct Partition {
     file_system: FileSystem,
     size: Option<u64>,
     tree: Tree,
+    crowd: Option<Crowd>,
 }
 
 impl Partition {
     /// A partition that fills what is left of the card.
     pub fn new(file_system: FileSystem, label: &str, tree: Tree) -> Self {
-        Self { label: label.into(), file_system, size: None, tree }
+        Self { label: label.into(), file_system, size: None, tree, crowd: None }
+    }
+
+    /// With a folder that has many entries more; ext4 only.
+    #[must_use]
+    pub fn crowded(mut self, crowd: Crowd) -> Self {
+        self.crowd = Some(crowd);
+        self
     }
 
     /// With a size in bytes.
@@ -359,6 +368,8 @@ dir_nlink,extra_isize,orphan_file
 fn format_ext4(image: &Path, partition: &Partition, staging: &Path) -> Result<()> {
     let configuration = tempfile::NamedTempFile::new()?;
     fs::write(configuration.path(), MKE2FS_CONFIGURATION)?;
+    // With the feature, e2fsck indexes what it repairs.
+    let unindexed = partition.crowd.as_ref().is_some_and(|crowd| !crowd.indexed);
     MKE2FS
         .call()
         .env("MKE2FS_CONFIG", configuration.path())
@@ -370,11 +381,12 @@ fn format_ext4(image: &Path, partition: &Partition, staging: &Path) -> Result<()
             "root_owner=0:0,hash_seed=44444444-4444-4444-8888-888888888888,\
              lazy_itable_init=1,lazy_journal_init=1",
         )
+        .args(["-O", if unindexed { "^dir_index" } else { "dir_index" }])
         .arg("-d")
         .arg(staging)
         .arg(image)
         .run()?;
-    Ok(())
+    partition.crowd.as_ref().map_or(Ok(()), |crowd| crowd.fill(image))
 }
 
 /// Copies what is not a hole in `source` to `offset` in `target`.

@@ -13,6 +13,7 @@
 pub mod access;
 pub mod assets;
 pub mod card;
+pub mod crowd;
 pub mod elf;
 pub mod emmc;
 pub mod flash;

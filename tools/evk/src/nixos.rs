@@ -1,7 +1,12 @@
-//! Generations laid out as NixOS's generic-extlinux-compatible lays them out.
+//! Generations laid out as NixOS lays them out: in the store with their profiles (see [`profiles`]), as
+//! loader entries ([`loader_entries`]), and, in this file, by generic-extlinux-compatible.
 //!
 //! Source: nixpkgs, nixos/modules/system/boot/loader/generic-extlinux-compatible (what it writes,
 //! not how). Names in the store are made up, in the form that Nix gives them.
+
+pub mod loader_entries;
+pub mod profiles;
+pub mod store;
 
 use std::{
     fs,
@@ -62,11 +67,41 @@ pub struct Generation {
     pub initrd: Content,
     /// The board's device tree.
     pub device_tree: Content,
+    /// Initrds besides the first; loader entries and profiles name them, extlinux cannot.
+    pub more_initrds: Vec<Content>,
     /// The command line behind `init=`.
     pub parameters: String,
+    /// The profile that numbers it, if it is not `system`.
+    pub profile: Option<String>,
+    /// Its name, if it is a specialisation.
+    pub specialisation: Option<String>,
+    /// Variants of it, with this number and systems of their own.
+    pub specialisations: Vec<Generation>,
+    /// How long the menu waits as `boot.json` tells, if not as long as the [`System`] says.
+    pub timeout: Option<Timeout>,
+    /// How many times it is tried, as `boot.json` tells.
+    pub tries: Option<u8>,
+    /// Whether its toplevel holds a `boot.json`; NixOS of before 2023 wrote none.
+    pub has_boot_json: bool,
 }
 
 impl Generation {
+    /// It and its specialisations.
+    pub fn variants(&self) -> impl Iterator<Item = &Generation> {
+        std::iter::once(self).chain(&self.specialisations)
+    }
+
+    /// A variant of it with a system, a kernel, an initrd and a device tree of its own, which hold the
+    /// same.
+    #[must_use]
+    pub fn specialised(&self, name: &str) -> Generation {
+        Generation {
+            specialisation: Some(name.into()),
+            specialisations: Vec::new(),
+            ..self.clone()
+        }
+    }
+
     /// The toplevel in the store, with the leading slash.
     pub fn toplevel(&self) -> String {
         let name = format!("nixos-system-imx8mp-{}", self.version);
@@ -102,7 +137,9 @@ impl Generation {
     }
 
     fn store_name(&self, name: &str) -> String {
-        format!("{}-{name}", store_hash(&format!("{} {name}", self.number)))
+        let Self { number, profile, specialisation, .. } = self;
+        let of = [profile, specialisation].map(|of| of.as_deref().unwrap_or_default());
+        format!("{}-{name}", store_hash(&format!("{number} {} {} {name}", of[0], of[1])))
     }
 
     fn entry(&self, label: &str, title: &str, key: DeviceTreeKey) -> String {
@@ -204,7 +241,14 @@ impl System {
                 kernel,
                 initrd,
                 device_tree,
+                more_initrds: Vec::new(),
                 parameters: PARAMETERS.into(),
+                profile: None,
+                specialisation: None,
+                specialisations: Vec::new(),
+                timeout: None,
+                tries: None,
+                has_boot_json: true,
             })
         })
         .collect::<Result<_>>()?;
@@ -232,22 +276,48 @@ impl System {
         if let Some(default) = self.generations.get(self.default) {
             text += &default.entry("nixos-default", "NixOS - Default", key);
         }
-        for generation in &self.generations {
-            let Generation { number, date, version, .. } = generation;
+        for generation in self.own().flat_map(Generation::variants) {
+            let Generation { number, date, version, specialisation, .. } = generation;
+            let name = specialisation.as_deref().unwrap_or("default");
             text += &generation.entry(
-                &format!("nixos-{number}-default"),
-                &format!("NixOS - Configuration {number}-default ({date} - {version})"),
+                &format!("nixos-{number}-{name}"),
+                &format!("NixOS - Configuration {number}-{name} ({date} - {version})"),
                 key,
             );
         }
         text
     }
 
+    /// The generations of the profile `system`: extlinux knows no others.
+    fn own(&self) -> impl Iterator<Item = &Generation> {
+        self.generations.iter().filter(|generation| generation.profile.is_none())
+    }
+
+    /// With `change` made to the generation of that number.
+    ///
+    /// # Panics
+    /// There is none.
+    #[must_use]
+    pub fn with(mut self, number: u32, change: impl FnOnce(&mut Generation)) -> Self {
+        let found = self.generations.iter_mut().find(|generation| generation.number == number);
+        change(found.expect("a generation of that number"));
+        self
+    }
+
+    /// The generation of that number.
+    ///
+    /// # Panics
+    /// There is none.
+    pub fn numbered(&self, number: u32) -> &Generation {
+        let found = self.generations.iter().find(|generation| generation.number == number);
+        found.expect("a generation of that number")
+    }
+
     /// What the boot folder holds: `extlinux/` and `nixos/`.
     pub fn boot_folder(&self) -> Tree {
         let mut tree =
             Tree::new().with("extlinux/extlinux.conf", Content::bytes(self.extlinux_conf()));
-        for generation in &self.generations {
+        for generation in self.own().flat_map(Generation::variants) {
             tree.insert(generation.kernel_path(), generation.kernel.clone());
             tree.insert(generation.initrd_path(), generation.initrd.clone());
             tree.insert(generation.device_tree_path(), generation.device_tree.clone());
@@ -281,14 +351,24 @@ pub fn card_with_fat_boot(table: Table, boot: Tree) -> Card {
 /// A card as NixOS's sd-image makes it: a small FAT partition for the board's firmware, and /boot
 /// inside the ext4 root.
 pub fn card_with_ext4_boot(table: Table, boot: Tree) -> Card {
-    Card::new(table)
-        .size(2 * GIB)
-        .partition(Partition::new(FileSystem::Fat16, "FIRMWARE", Tree::new()).size(30 * MIB))
-        .partition(Partition::new(
-            FileSystem::Ext4,
-            "NIXOS_SD",
-            empty_root().merged(boot.below("boot")),
-        ))
+    card_with_root(table, empty_root().merged(boot.below("boot")))
+}
+
+/// The same with this root, which may hold a store.
+pub fn card_with_root(table: Table, root: Tree) -> Card {
+    firmware_card(table).partition(Partition::new(FileSystem::Ext4, "NIXOS_SD", root))
+}
+
+/// The same with /nix on a partition of its own, the third.
+pub fn card_with_nix_partition(table: Table, root: Tree, store: Tree) -> Card {
+    firmware_card(table)
+        .partition(Partition::new(FileSystem::Ext4, "NIXOS_SD", root).size(GIB / 2))
+        .partition(Partition::new(FileSystem::Ext4, "nix", store.inside("nix")))
+}
+
+fn firmware_card(table: Table) -> Card {
+    let firmware = Partition::new(FileSystem::Fat16, "FIRMWARE", Tree::new()).size(30 * MIB);
+    Card::new(table).size(2 * GIB).partition(firmware)
 }
 
 /// The tree with a node that tells which generation it belongs to.
@@ -308,7 +388,7 @@ fn marked_device_tree(tree: &[u8], generation: u32) -> Result<Vec<u8>> {
 mod tests {
     use super::*;
 
-    fn system() -> System {
+    pub(super) fn system() -> System {
         System::new(|number| {
             Ok(Pieces {
                 kernel_version: "6.12.63".into(),

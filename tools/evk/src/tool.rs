@@ -22,6 +22,8 @@ pub(crate) const SFDISK: Tool = Tool { name: "sfdisk", package: "fdisk" };
 pub(crate) const MKFS_FAT: Tool = Tool { name: "mkfs.fat", package: "dosfstools" };
 pub(crate) const MCOPY: Tool = Tool { name: "mcopy", package: "mtools" };
 pub(crate) const MKE2FS: Tool = Tool { name: "mke2fs", package: "e2fsprogs" };
+pub(crate) const DEBUGFS: Tool = Tool { name: "debugfs", package: "e2fsprogs" };
+pub(crate) const E2FSCK: Tool = Tool { name: "e2fsck", package: "e2fsprogs" };
 pub(crate) const FDTPUT: Tool = Tool { name: "fdtput", package: "device-tree-compiler" };
 
 impl Tool {
@@ -71,9 +73,14 @@ impl Call {
 
     /// Runs the program to its end and returns what it printed. Failure carries its own words.
     pub(crate) fn run(self) -> Result<Vec<u8>> {
+        self.run_to(&[0])
+    }
+
+    /// The same for a program that is content if it exits with one of `codes`.
+    pub(crate) fn run_to(self, codes: &[i32]) -> Result<Vec<u8>> {
         let program = self.tool.locate()?;
         let output = self.output(&program).with_context(|| format!("running {program:?}"))?;
-        if !output.status.success() {
+        if !output.status.code().is_some_and(|code| codes.contains(&code)) {
             bail!(
                 "{} {:?} failed ({}): {}",
                 self.tool.name,

@@ -11,6 +11,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
+use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, utimensat};
 
 /// What a path holds.
 #[derive(Clone, Debug)]
@@ -21,6 +22,8 @@ pub enum Content {
     File(PathBuf),
     /// A symbolic link.
     Link(String),
+    /// A symbolic link that was made so many seconds after 1970 began.
+    DatedLink(String, i64),
     /// An empty folder (others come into being with what is in them).
     Folder,
 }
@@ -38,7 +41,7 @@ impl Content {
             Content::File(path) => {
                 Some(fs::read(path).with_context(|| format!("reading {}", path.display()))?.into())
             }
-            Content::Link(_) | Content::Folder => None,
+            Content::Link(_) | Content::DatedLink(..) | Content::Folder => None,
         })
     }
 
@@ -59,6 +62,12 @@ impl Content {
                 fs::copy(source, path).with_context(|| format!("copying {}", source.display()))?;
             }
             Content::Link(target) => symlink(target, path)?,
+            Content::DatedLink(target, seconds) => {
+                symlink(target, path)?;
+                let time = Timespec { tv_sec: *seconds, tv_nsec: 0 };
+                let times = Timestamps { last_access: time, last_modification: time };
+                utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW)?;
+            }
             Content::Folder => fs::create_dir_all(path)?,
         }
         Ok(())
@@ -81,6 +90,7 @@ impl Hash for Content {
                     .hash(state);
             }
             Content::Link(target) => target.hash(state),
+            Content::DatedLink(target, seconds) => (target, seconds).hash(state),
             Content::Folder => {}
         }
     }
@@ -134,6 +144,16 @@ impl Tree {
         )
     }
 
+    /// What is below a folder, without it.
+    #[must_use]
+    pub fn inside(self, folder: &str) -> Self {
+        let folder = format!("{folder}/");
+        let inside = |(path, content): (String, Content)| {
+            Some((path.strip_prefix(&folder)?.to_owned(), content))
+        };
+        Self(self.0.into_iter().filter_map(inside).collect())
+    }
+
     /// Both trees; `other` wins where both have a path.
     #[must_use]
     pub fn merged(mut self, other: Tree) -> Self {
@@ -149,7 +169,7 @@ impl Tree {
                 Content::File(path) => fs::metadata(path)
                     .with_context(|| format!("looking at {}", path.display()))?
                     .len(),
-                Content::Link(_) | Content::Folder => 0,
+                Content::Link(_) | Content::DatedLink(..) | Content::Folder => 0,
             };
             Ok(sum + size)
         })

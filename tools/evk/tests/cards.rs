@@ -148,3 +148,30 @@ fn damage_is_done_where_it_was_ordered_and_nowhere_else() {
     let at = usize::try_from(sector * SECTOR).unwrap();
     assert!(whole_bytes[at..].starts_with(b"a needle in a sector"));
 }
+
+/// Makes the card of a store with `entries`, which e2fsck has nothing to say about; returns what debugfs
+/// says of the index.
+fn crowded(entries: usize, indexed: bool) -> String {
+    let stub = fs::read(common::guests().stub_kernel).unwrap();
+    let system = System::large(&assets(), &stub).unwrap();
+    let card = system.crowded_card(entries, indexed).make(&cards()).unwrap();
+    let root = partition(&card, 1);
+    tool("e2fsck", &["-fn", root.path().to_str().unwrap()]);
+    let newest = system.generations[0].toplevel();
+    let text = debugfs(root.path(), &format!("cat {newest}/nixos-version"));
+    assert_eq!(text, system.generations[0].version);
+    debugfs(root.path(), "htree_dump /nix/store")
+}
+
+#[test]
+#[ignore = "makes card images; cargo xtask test runs it"]
+fn a_store_of_fifty_thousand_entries_is_indexed_as_linux_would_index_it() {
+    let index = crowded(nixos::store::STORE_ENTRIES, true);
+    assert!(index.contains("Indirect levels: 1"), "{}", &index[..index.len().min(500)]);
+}
+
+#[test]
+#[ignore = "makes card images; cargo xtask test runs it"]
+fn a_store_of_fifty_thousand_entries_may_have_no_index() {
+    assert!(!crowded(nixos::store::STORE_ENTRIES, false).contains("Root node dump"));
+}
