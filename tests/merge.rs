@@ -267,13 +267,6 @@ proptest! {
     }
 
     #[test]
-    fn merging_a_merged_list_changes_nothing(all in proptest::collection::vec(any_found(), 0..9)) {
-        let once = merge(all);
-        let again = merge(once.iter().cloned().flat_map(Listed::into_found).collect());
-        prop_assert_eq!(once, again);
-    }
-
-    #[test]
     fn every_toplevel_is_listed_once_and_one_that_boots_is_the_default(
         all in proptest::collection::vec(any_found(), 0..9)
     ) {

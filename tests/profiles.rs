@@ -3,8 +3,9 @@
 #![allow(clippy::cast_possible_truncation, reason = "tests run on 64-bit hosts")]
 
 mod disk;
+mod root;
 
-use std::{collections::BTreeMap, fmt::Write as _, rc::Rc};
+use std::{fmt::Write as _, rc::Rc};
 
 use disk::{
     Disk, Image,
@@ -13,220 +14,22 @@ use disk::{
 use firn::{
     block::volume::Volume,
     error::Code,
-    fs::{DirEntry, Error, ErrorKind, File, FileSystem, FileType, Metadata, mount},
+    fs::{FileSystem, mount},
     nixos::{
         DeviceTreeFile, Generation, Source, Timeout,
         profiles::{Description, Layout, Profiles},
     },
 };
 use proptest::prelude::*;
-use serde_json::{Value, json};
-
-const PROFILES: &str = "/nix/var/nix/profiles";
-
-enum Node {
-    File(Vec<u8>),
-    Link(String),
-}
-
-/// A file system in memory, which counts what is asked of it.
-#[derive(Default)]
-struct Memory {
-    nodes: BTreeMap<String, Node>,
-    opened: usize,
-    links_read: usize,
-}
-
-struct Bytes(Vec<u8>);
-
-impl File for Bytes {
-    fn size(&self) -> u64 {
-        self.0.len() as u64
-    }
-
-    fn read_at(&mut self, offset: u64, destination: &mut [u8]) -> Result<(), Error> {
-        let start = offset as usize;
-        destination.copy_from_slice(&self.0[start..start + destination.len()]);
-        Ok(())
-    }
-}
-
-impl Memory {
-    fn file(&mut self, path: &str, bytes: impl Into<Vec<u8>>) {
-        self.nodes.insert(path.into(), Node::File(bytes.into()));
-    }
-
-    fn link(&mut self, path: &str, target: &str) {
-        self.nodes.insert(path.into(), Node::Link(target.into()));
-    }
-
-    fn remove(&mut self, path: &str) {
-        let below = format!("{path}/");
-        self.nodes.retain(|name, _| name != path && !name.starts_with(&below));
-    }
-
-    fn is_directory(&self, path: &str) -> bool {
-        path.is_empty() || self.nodes.keys().any(|name| name.starts_with(&format!("{path}/")))
-    }
-
-    fn walk(&self, path: &str, follow_last: bool) -> Result<String, ErrorKind> {
-        let mut ahead: Vec<String> = path.split('/').rev().map(Into::into).collect();
-        let (mut behind, mut links) = (String::new(), 0);
-        while let Some(name) = ahead.pop() {
-            match &*name {
-                "" | "." => continue,
-                ".." => behind.truncate(behind.rfind('/').unwrap_or(0)),
-                name => behind = format!("{behind}/{name}"),
-            }
-            match self.nodes.get(&behind) {
-                Some(Node::Link(target)) if follow_last || !ahead.is_empty() => {
-                    links += 1;
-                    if links > 40 {
-                        return Err(ErrorKind::TooManyLinks);
-                    }
-                    behind.truncate(if target.starts_with('/') {
-                        0
-                    } else {
-                        behind.rfind('/').unwrap_or(0)
-                    });
-                    ahead.extend(target.split('/').rev().map(String::from));
-                }
-                Some(Node::File(_)) if !ahead.is_empty() => return Err(ErrorKind::WrongType),
-                Some(_) => {}
-                None if self.is_directory(&behind) => {}
-                None => return Err(ErrorKind::NotFound),
-            }
-        }
-        Ok(behind)
-    }
-
-    fn find(&self, path: &str, follow_last: bool) -> Result<String, Error> {
-        self.walk(path, follow_last).map_err(|kind| Error { kind, path: path.into() })
-    }
-}
-
-fn wrong_type<T>(path: &str) -> Result<T, Error> {
-    Err(Error { kind: ErrorKind::WrongType, path: path.into() })
-}
-
-impl FileSystem for Memory {
-    fn kind(&self) -> &'static str {
-        "memory"
-    }
-
-    fn label(&self) -> Option<String> {
-        None
-    }
-
-    fn open(&mut self, path: &str) -> Result<Box<dyn File>, Error> {
-        let place = self.find(path, true)?;
-        self.opened += 1;
-        match self.nodes.get(&place) {
-            Some(Node::File(bytes)) => Ok(Box::new(Bytes(bytes.clone()))),
-            _ => wrong_type(path),
-        }
-    }
-
-    fn metadata(&mut self, path: &str) -> Result<Metadata, Error> {
-        let place = self.find(path, true)?;
-        Ok(match self.nodes.get(&place) {
-            Some(Node::File(bytes)) => {
-                Metadata { file_type: FileType::File, size: bytes.len() as u64 }
-            }
-            _ => Metadata { file_type: FileType::Directory, size: 0 },
-        })
-    }
-
-    fn read_dir(&mut self, path: &str) -> Result<Vec<DirEntry>, Error> {
-        let place = self.find(path, true)?;
-        if self.nodes.contains_key(&place) {
-            return wrong_type(path);
-        }
-        let below = format!("{place}/");
-        let mut names: Vec<&str> = self
-            .nodes
-            .keys()
-            .filter_map(|name| name.strip_prefix(&below)?.split('/').next())
-            .collect();
-        names.dedup();
-        let entry = |name: &str| DirEntry { name: name.into(), file_type: FileType::Other };
-        Ok(names.into_iter().map(entry).collect())
-    }
-
-    fn read_link(&mut self, path: &str) -> Result<String, Error> {
-        let place = self.find(path, false)?;
-        self.links_read += 1;
-        match self.nodes.get(&place) {
-            Some(Node::Link(target)) => Ok(target.clone()),
-            _ => wrong_type(path),
-        }
-    }
-}
-
-/// A store object's path, with a hash made of its name.
-fn store(name: &str) -> String {
-    let sum = name.bytes().fold(7_u64, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into()));
-    format!("/nix/store/{:032}-{name}", sum)
-}
-
-fn toplevel(number: u32) -> String {
-    store(&format!("nixos-system-imx8mp-25.11.202602{number:02}.9f8e7d6"))
-}
-
-fn document(toplevel: &str) -> Value {
-    json!({
-        "org.nixos.bootspec.v1": {
-            "init": format!("{toplevel}/init"),
-            "initrd": format!("{}/initrd", store("initrd-linux-6.12.63")),
-            "kernel": format!("{}/Image", store("linux-6.12.63")),
-            "kernelParams": ["root=fstab", "loglevel=4"],
-            "label": "NixOS Xantusia 25.11 (Linux 6.12.63)",
-            "system": "aarch64-linux",
-            "toplevel": toplevel,
-        },
-        "org.nixos.specialisation.v1": {},
-    })
-}
-
-/// A root with generations 1 to `count`, the last of which is switched to.
-fn root(count: u32) -> Memory {
-    let mut root = Memory::default();
-    root.file(&format!("{}/Image", store("linux-6.12.63")), "kernel");
-    root.file(&format!("{}/System.map", store("linux-6.12.63")), "map");
-    root.file(&format!("{}/initrd", store("initrd-linux-6.12.63")), "initrd");
-    root.file(&format!("{}/freescale/imx8mp-evk.dtb", store("dtbs")), "tree");
-    for number in 1..=count {
-        root.link(&format!("{PROFILES}/system-{number}-link"), &toplevel(number));
-        add_toplevel(&mut root, &toplevel(number));
-    }
-    root.link(&format!("{PROFILES}/system"), &format!("system-{count}-link"));
-    root
-}
-
-fn add_toplevel(root: &mut Memory, toplevel: &str) {
-    root.file(&format!("{toplevel}/init"), "#!");
-    root.link(&format!("{toplevel}/kernel"), &format!("{}/Image", store("linux-6.12.63")));
-    root.link(&format!("{toplevel}/initrd"), &format!("{}/initrd", store("initrd-linux-6.12.63")));
-    root.link(&format!("{toplevel}/dtbs"), &store("dtbs"));
-    root.file(&format!("{toplevel}/kernel-params"), "root=fstab loglevel=4");
-    root.file(&format!("{toplevel}/nixos-version"), "20.09.git.abc");
-    root.file(&format!("{toplevel}/system"), "aarch64-linux");
-    root.file(&format!("{toplevel}/boot.json"), document(toplevel).to_string());
-}
-
-/// The same tree on a partition of its own.
-fn as_partition(root: Memory) -> Memory {
-    let nodes = root.nodes.into_iter();
-    let nodes = nodes.filter_map(|(path, node)| Some((path.strip_prefix("/nix")?.into(), node)));
-    Memory { nodes: nodes.collect(), ..Memory::default() }
-}
+use root::{Memory, Node, PROFILES, as_partition, document, root, store, toplevel};
+use serde_json::json;
 
 fn find(root: &mut Memory) -> Profiles {
     Profiles::find(root).expect("readable").expect("profiles")
 }
 
 fn describe(root: &mut Memory, index: usize) -> Description {
-    find(root).describe(root, index, None).expect("a generation")
+    find(root).describe(root, index).expect("a generation")
 }
 
 fn newest(root: &mut Memory) -> Generation {
@@ -299,7 +102,7 @@ mod listing {
         let before = root.links_read;
         assert_eq!(profiles.toplevel(&mut root, 0), Ok(toplevel(200)));
         assert_eq!((root.opened, root.links_read - before), (0, 1));
-        profiles.describe(&mut root, 0, None);
+        profiles.describe(&mut root, 0);
         assert_eq!(root.opened, 1);
     }
 
@@ -308,7 +111,7 @@ mod listing {
         let mut root = root(1);
         let profiles = find(&mut root);
         assert!(profiles.toplevel(&mut root, 1).is_err());
-        assert_eq!(profiles.describe(&mut root, 1, None), None);
+        assert_eq!(profiles.describe(&mut root, 1), None);
     }
 }
 
@@ -403,7 +206,7 @@ mod describing {
         changed["org.firn.v1"] = json!({"timeout": 3, "bootTries": -1});
         root.file(&format!("{}/boot.json", toplevel(1)), changed.to_string());
         let description = describe(&mut root, 0);
-        assert_eq!(description.settings.timeout, Some(Timeout::After(30)));
+        assert_eq!(description.settings[0].timeout, Some(Timeout::After(30)));
         assert_eq!(description.warnings[0].code, Code::ConfigurationLineIgnored);
         assert!(description.warnings[0].text.starts_with("system-1-link: org.firn.v1: bootTries"));
     }
@@ -421,9 +224,8 @@ mod describing {
 
     #[test]
     fn the_date_is_that_of_the_link() {
-        let mut root = root(1);
-        let profiles = find(&mut root);
-        let description = profiles.describe(&mut root, 0, Some(1_700_000_000)).expect("one");
+        let mut root = Memory { modified: Some(1_700_000_000), ..root(1) };
+        let description = describe(&mut root, 0);
         assert_eq!(description.generations[0].date.as_deref(), Some("2023-11-14 22:13"));
     }
 
@@ -610,7 +412,7 @@ proptest! {
             prop_assert!(index.is_some());
         }
         for index in 0..profiles.links.len() {
-            let description = profiles.describe(&mut root, index, None).expect("one");
+            let description = profiles.describe(&mut root, index).expect("one");
             for generation in description.generations {
                 prop_assert_eq!(&generation.broken, &None);
                 prop_assert!(!generation.name.contains(char::is_control));
@@ -630,7 +432,7 @@ proptest! {
             let mut root = to_layout(root);
             let profiles = find(&mut root);
             for index in 0..profiles.links.len() {
-                prop_assert!(profiles.describe(&mut root, index, None).is_some());
+                prop_assert!(profiles.describe(&mut root, index).is_some());
             }
         }
     }
@@ -679,7 +481,7 @@ fn on_ext4_with_a_large_store_a_menu_stands_before_4_mib_are_read() {
         note("200 numbers");
         let mut describe = |range: std::ops::Range<usize>| {
             for index in range {
-                let found = profiles.describe(&mut *root, index, None).expect("one").generations;
+                let found = profiles.describe(&mut *root, index).expect("one").generations;
                 assert_eq!(found[0].broken, None);
             }
         };
@@ -693,7 +495,7 @@ fn on_ext4_with_a_large_store_a_menu_stands_before_4_mib_are_read() {
         }
         note("and 200 targets");
         for index in 20..GENERATIONS as usize {
-            profiles.describe(&mut *root, index, None);
+            profiles.describe(&mut *root, index);
         }
         note("and 200 generations");
     }

@@ -1,23 +1,29 @@
-//! Everything on a device that can be booted.
+//! Everything on a device that can be booted: one list out of all sources on all its partitions.
+//!
+//! What each source names is kept as it was found ([`sources`]); the list is made of that anew
+//! whenever more is known. So what is listed in the end does not depend on what was read first.
+//!
+//! A profile's generations cost some scattered reads each. [`Catalogue::survey`] reads what the
+//! `system` link names and the newest few; of the others it knows the links' names, until somebody
+//! asks for them: [`Catalogue::read`], [`Catalogue::find`], [`Catalogue::read_all`].
 
-use alloc::{
-    boxed::Box,
-    format,
-    string::{String, ToString},
-    vec,
-    vec::Vec,
-};
-use core::fmt;
+#![forbid(unsafe_code)]
 
+mod sources;
+mod survey;
+
+use alloc::{boxed::Box, format, string::String, vec, vec::Vec};
+use core::{fmt, mem};
+
+use self::sources::Sources;
 use crate::{
-    block::{
-        SharedDevice,
-        partition::{self, Partition},
-        volume::Volume as BlockVolume,
-    },
+    block::SharedDevice,
     error::{Code, Coded},
-    fs::{self, FileSystem},
-    nixos::{Generation, Settings, Timeout, extlinux},
+    fs::FileSystem,
+    nixos::{
+        Broken, Generation, Settings, Timeout, list,
+        merge::{self, Found, Listed, Wish},
+    },
 };
 
 /// A file system that was found, and where.
@@ -56,160 +62,223 @@ pub struct Catalogue {
     pub volumes: Vec<Volume>,
     /// What can be booted, in the order of the menu.
     pub generations: Vec<Generation>,
-    /// For each generation the volume that holds its files.
-    pub volume_of: Vec<usize>,
-    /// What the first source with an entry says about the menu.
-    pub settings: Settings,
     /// What went wrong on the way.
     pub problems: Vec<Problem>,
+    /// For each generation, where it is.
+    places: Vec<Place>,
+    sources: Sources,
+    default: Default,
+}
+
+/// Where a generation of the list is.
+struct Place {
+    /// The volume that holds its files.
+    volume: usize,
+    /// What of the sources it is.
+    position: usize,
+    counted_out: bool,
+    /// The same elsewhere, in the order in which they are to be tried.
+    copies: Vec<Found>,
+    /// Which source has it as its own default.
+    wish: Option<Wish>,
+}
+
+/// Which generation has the mark.
+enum Default {
+    /// The sources' own, else the newest.
+    OfSources,
+    /// The one of this identity.
+    Set(Option<String>),
 }
 
 impl Catalogue {
-    /// Searches all partitions of `device`.
+    /// Searches all partitions of `device`. What is the default then is the sources' own.
     pub fn survey(device: &SharedDevice) -> Self {
-        let mut survey = Survey::default();
-        survey.mount_all(device);
-        survey.read_sources();
-        survey.finish(device)
+        survey::survey(device)
     }
 
-    /// Index of what boots when nobody chooses. There is one as long as anything can be booted.
+    /// Searches these file systems, in this order.
+    pub fn of_volumes(volumes: Vec<Volume>) -> Self {
+        survey::search(volumes)
+    }
+
+    /// A catalogue of one generation, all of which is known.
+    pub(super) fn of_one(
+        volume: Volume,
+        generation: Generation,
+        settings: Settings,
+        problems: Vec<Problem>,
+    ) -> Self {
+        let mut sources = Sources::default();
+        sources.add_configured(0, vec![(generation, false)], settings);
+        Self::new(vec![volume], sources, problems)
+    }
+
+    fn new(volumes: Vec<Volume>, sources: Sources, problems: Vec<Problem>) -> Self {
+        let mut catalogue = Self {
+            volumes,
+            generations: Vec::new(),
+            problems,
+            places: Vec::new(),
+            sources,
+            default: Default::OfSources,
+        };
+        catalogue.list();
+        catalogue
+    }
+
+    /// The volume that holds the files of the generation at `index`.
+    pub fn volume_of(&self, index: usize) -> Option<usize> {
+        self.places.get(index).map(|place| place.volume)
+    }
+
+    /// Index of what has the mark of the default.
     pub fn default_entry(&self) -> Option<usize> {
         self.generations.iter().position(|generation| generation.default)
     }
-}
 
-/// A search under way.
-#[derive(Default)]
-struct Survey {
-    volumes: Vec<Volume>,
-    generations: Vec<Generation>,
-    volume_of: Vec<usize>,
-    settings: Option<Settings>,
-    problems: Vec<Problem>,
-    /// Of interest only when there is nothing to boot: cards hold partitions that are no business
-    /// of a boot loader.
-    asides: Vec<Problem>,
-}
+    /// Index of what the sources themselves have as the default: what the `system` link names, else
+    /// the first source's own. `None` if that cannot be booted, or there is none.
+    pub fn link(&self) -> Option<usize> {
+        let bootable = self.generations.iter().map(|generation| generation.broken.is_none());
+        let wished = self.places.iter().zip(bootable).enumerate();
+        wished
+            .filter_map(|(index, (place, bootable))| bootable.then_some((place.wish?, index)))
+            .min()
+            .map(|(_, index)| index)
+    }
 
-impl Survey {
-    fn mount_all(&mut self, device: &SharedDevice) {
-        let device_name = device.borrow().name().to_string();
-        let table = match partition::scan(device) {
-            Ok(table) => table,
-            Err(error) => {
-                // The error names the device itself.
-                self.problems.push(Problem { code: error.code(), text: error.to_string() });
-                return;
-            }
+    /// Index of the generation with identity `id`. If none that was read has it, the links of the
+    /// others are looked at, the newest first. Indices may shift.
+    pub fn find(&mut self, id: &str) -> Option<usize> {
+        if self.position_of(id).is_none() && self.sources.look_for(id, &mut self.volumes) {
+            self.list();
+        }
+        self.position_of(id)
+    }
+
+    fn position_of(&self, id: &str) -> Option<usize> {
+        self.generations.iter().position(|generation| generation.id == id)
+    }
+
+    /// Reads what is to be known of the generation at `index`, if it is [`Generation::unread`]; gives
+    /// its index then. Indices may shift: doubles are found out, specialisations appear.
+    pub fn read(&mut self, index: usize) -> usize {
+        let Some(generation) = self.generations.get(index).filter(|g| g.unread) else {
+            return index;
         };
-        for problem in &table.problems {
-            let aside = matches!(problem, partition::Problem::NoTable);
-            let list = if aside { &mut self.asides } else { &mut self.problems };
-            list.push(Problem::at(&device_name, problem));
-        }
-        for partition in &table.partitions {
-            self.mount(device, &device_name, partition);
-        }
-    }
-
-    fn mount(&mut self, device: &SharedDevice, device_name: &str, partition: &Partition) {
-        let name = match partition.index {
-            0 => device_name.to_string(),
-            index => format!("{device_name} partition {index}"),
+        let was_set = matches!(&self.default, Default::Set(Some(id)) if *id == generation.id);
+        let position = self.places[index].position;
+        let Some(id) = self.sources.describe(position, &mut self.volumes, &mut self.problems)
+        else {
+            return index;
         };
-        match fs::mount(BlockVolume::new(device.clone(), partition)) {
-            Ok(file_system) => {
-                log::debug!("{name}: {}", file_system.kind());
-                self.volumes.push(Volume { name, file_system });
-            }
-            Err(error) => {
-                let aside = matches!(error.kind, fs::ErrorKind::Unknown(_));
-                let list = if aside { &mut self.asides } else { &mut self.problems };
-                list.push(Problem::at(&name, &error));
-            }
+        if was_set {
+            self.default = Default::Set(Some(id.clone()));
         }
+        self.list();
+        let of_link = || self.places.iter().position(|place| place.position == position);
+        self.position_of(&id).or_else(of_link).unwrap_or(index)
     }
 
-    fn read_sources(&mut self) {
-        for index in 0..self.volumes.len() {
-            for path in extlinux::PATHS {
-                let volume = &mut self.volumes[index];
-                match read_configuration(&mut *volume.file_system, path) {
-                    Ok(Some(configuration)) => self.add(index, path, configuration),
-                    Ok(None) => {}
-                    Err(error) => {
-                        let text = format!("{}: {}", volume.name, error.text);
-                        self.problems.push(Problem { text, ..error });
-                    }
-                }
-            }
+    /// Reads all that is not read yet.
+    pub fn read_all(&mut self) {
+        let marked = self.default_entry().filter(|_| matches!(self.default, Default::Set(_)));
+        if let Some(marked) = marked {
+            // Its identity is known only then.
+            self.read(marked);
         }
+        self.sources.describe_all(&mut self.volumes, &mut self.problems);
+        self.list();
     }
 
-    /// Adds what one source names; a generation that is listed already stays where it is.
-    fn add(&mut self, volume: usize, path: &str, configuration: extlinux::Configuration) {
-        let place = format!("{} {path}", self.volumes[volume].name);
-        for warning in &configuration.warnings {
-            self.problems.push(Problem::at(&place, warning));
+    /// Notes that the generation at `index` cannot be booted from where it is. True if a copy of it
+    /// has taken its place, at the same index. Else it is broken; if it was the default, another one
+    /// becomes it, which is read if it must be, so that indices may shift.
+    pub fn give_up(&mut self, index: usize, broken: Broken) -> bool {
+        let Some(place) = self.places.get_mut(index) else { return false };
+        self.sources.give_up(place.position, broken.clone());
+        let best = Found {
+            generation: self.generations[index].clone(),
+            volume: place.volume,
+            position: place.position,
+            counted_out: place.counted_out,
+        };
+        let copies = mem::take(&mut place.copies);
+        let mut listed = Listed { best, copies, wish: place.wish };
+        let another = listed.try_next_copy(broken.clone());
+        let Listed { best, copies, wish } = listed;
+        let Found { generation, volume, position, counted_out } = best;
+        *place = Place { volume, position, counted_out, copies, wish };
+        self.generations[index] = generation;
+        if !another {
+            self.pass_on_default(index, broken);
+            self.settle();
         }
-        let first_source = self.settings.is_none();
-        for mut generation in configuration.generations {
-            if self.generations.iter().any(|listed| listed.id == generation.id) {
-                continue;
+        another
+    }
+
+    /// What the menu is to be like: what the source of the `default` generation says. Without one
+    /// there is nothing to count down to.
+    pub fn settings(&self, default: Option<usize>) -> Settings {
+        let index = default.or_else(|| (!self.places.is_empty()).then_some(0));
+        let mut settings = match index.and_then(|index| self.places.get(index)) {
+            Some(place) => {
+                self.sources.settings(place.position, place.copies.iter().map(|copy| copy.position))
             }
-            generation.default &= first_source;
+            None => Settings::new(Timeout::Never),
+        };
+        if default.is_none() {
+            settings.timeout = Timeout::Never;
+        }
+        settings
+    }
+
+    /// Gives the mark of the default to the generation at `index`, and takes it from all others.
+    pub fn set_default(&mut self, index: Option<usize>) {
+        let id = index.and_then(|index| self.generations.get(index)).map(|g| g.id.clone());
+        self.default = Default::Set(id);
+        self.mark_default();
+    }
+
+    /// Makes the list out of what the sources name.
+    fn list(&mut self) {
+        let listed = merge::merge(self.sources.found());
+        self.generations.clear();
+        self.places.clear();
+        for Listed { best, copies, wish } in listed {
+            let Found { generation, volume, position, counted_out } = best;
             self.generations.push(generation);
-            self.volume_of.push(volume);
+            self.places.push(Place { volume, position, counted_out, copies, wish });
         }
-        self.settings.get_or_insert(configuration.settings);
+        self.mark_default();
     }
 
-    fn finish(mut self, device: &SharedDevice) -> Catalogue {
-        if self.generations.is_empty() {
-            self.problems.append(&mut self.asides);
-            self.problems.push(Problem {
-                code: Code::NothingToBoot,
-                text: format!(
-                    "{}: no {} on any of its {} file system(s)",
-                    device.borrow().name(),
-                    extlinux::PATHS.join(" or "),
-                    self.volumes.len()
-                ),
-            });
+    fn mark_default(&mut self) {
+        let Default::Set(id) = &self.default else { return };
+        for generation in &mut self.generations {
+            generation.default = id.as_ref() == Some(&generation.id);
         }
-        if !self.generations.iter().any(|generation| generation.default)
-            && let Some(bootable) = self.generations.iter_mut().find(|g| g.broken.is_none())
+    }
+
+    /// Reads on until it is known that the default can be booted.
+    fn settle(&mut self) {
+        while let Some(index) = self.default_entry().filter(|&index| self.generations[index].unread)
         {
-            bootable.default = true;
-        }
-        Catalogue {
-            volumes: self.volumes,
-            generations: self.generations,
-            volume_of: self.volume_of,
-            settings: self.settings.unwrap_or_else(|| {
-                // There is nothing to count down to.
-                Settings::new(Timeout::Never)
-            }),
-            problems: self.problems,
+            let index = self.read(index);
+            let Some(broken) = self.generations[index].broken.clone() else { continue };
+            if self.generations[index].default {
+                self.pass_on_default(index, broken);
+            }
         }
     }
-}
 
-/// Reads and parses the file at `path`; `None` if there is none.
-fn read_configuration(
-    file_system: &mut dyn FileSystem,
-    path: &str,
-) -> Result<Option<extlinux::Configuration>, Problem> {
-    let problem = |error: &dyn Coded| Problem { code: error.code(), text: error.to_string() };
-    let mut file = match file_system.open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind == fs::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(problem(&error)),
-    };
-    extlinux::Error::if_too_large(path, file.size()).map_err(|error| problem(&error))?;
-    let size = usize::try_from(file.size()).unwrap_or(extlinux::MAX_SIZE);
-    let mut bytes = vec![0; size];
-    file.read_at(0, &mut bytes).map_err(|error| problem(&error))?;
-    extlinux::parse(path, &bytes).map(Some).map_err(|error| problem(&error))
+    /// Marks the generation at `index` as broken, and if it was the default, another one as that.
+    fn pass_on_default(&mut self, index: usize, broken: Broken) {
+        let was_default = self.generations[index].default;
+        let next = list::give_up(&mut self.generations, index, broken);
+        if was_default {
+            self.default = Default::Set(next.map(|index| self.generations[index].id.clone()));
+        }
+    }
 }

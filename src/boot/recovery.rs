@@ -4,7 +4,7 @@
 //! kernel is judged and placed like one from a card. For that its parts look like files. The initrd
 //! stays where it is: that of an installer may fill half of a small board's memory.
 
-use alloc::{borrow::ToOwned, boxed::Box, string::String, vec, vec::Vec};
+use alloc::{borrow::ToOwned, boxed::Box, string::String, vec::Vec};
 
 use super::catalogue::{Catalogue, Problem, Volume};
 use crate::{
@@ -46,13 +46,7 @@ impl Recovery {
         let problem = |broken: &Broken| Problem { code: broken.code, text: broken.reason.clone() };
         let problems = generation.broken.iter().map(problem).collect();
         let volume = Volume { name: self.origin().to_owned(), file_system: Box::new(*self) };
-        Catalogue {
-            volumes: vec![volume],
-            generations: vec![generation],
-            volume_of: vec![0],
-            settings,
-            problems,
-        }
+        Catalogue::of_one(volume, generation, settings, problems)
     }
 
     fn origin(&self) -> &'static str {

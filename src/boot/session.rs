@@ -17,7 +17,7 @@ use crate::{
     devicetree::chosen::Boot,
     error::Coded,
     menu::{self, Choice, Menu, Row},
-    nixos::{Broken, Timeout, list},
+    nixos::{Broken, Timeout},
 };
 
 /// The world as the boot policy sees it.
@@ -125,7 +125,8 @@ fn try_catalogue(
 }
 
 fn boot_from(machine: &mut impl Machine, facts: &Facts<'_>, catalogue: &mut Catalogue) -> Turn {
-    let nobody_looks = catalogue.settings.timeout == Timeout::Immediate;
+    let settings = catalogue.settings(catalogue.default_entry());
+    let nobody_looks = settings.timeout == Timeout::Immediate;
     if nobody_looks || catalogue.default_entry().is_none() {
         catalogue.problems.iter().for_each(|problem| log::warn!("{problem}"));
     }
@@ -148,9 +149,13 @@ fn boot_from(machine: &mut impl Machine, facts: &Facts<'_>, catalogue: &mut Cata
 }
 
 /// Runs the menu until it has an outcome.
-fn choose(machine: &mut impl Machine, catalogue: &Catalogue, messages: &[String]) -> menu::Outcome {
-    let rows = catalogue.generations.iter().cloned().map(Row::new).collect();
-    let mut menu = Menu::new(rows, &catalogue.settings, messages, machine.now());
+fn choose(
+    machine: &mut impl Machine,
+    catalogue: &mut Catalogue,
+    messages: &[String],
+) -> menu::Outcome {
+    let settings = catalogue.settings(catalogue.default_entry());
+    let mut menu = Menu::new(rows(catalogue), &settings, messages, machine.now());
     loop {
         while let Some(byte) = machine.read_byte() {
             let now = machine.now();
@@ -165,7 +170,15 @@ fn choose(machine: &mut impl Machine, catalogue: &Catalogue, messages: &[String]
             menu::Outcome::SetDefault(_) => menu.say("There is no state record to keep it in."),
             outcome => return outcome,
         }
+        if let Some(wanted) = menu.wanted() {
+            catalogue.read(wanted);
+            menu.update(rows(catalogue));
+        }
     }
+}
+
+fn rows(catalogue: &Catalogue) -> Vec<Row> {
+    catalogue.generations.iter().cloned().map(Row::new).collect()
 }
 
 /// Loads what was chosen. If that fails, a person gets the menu back, with what went wrong; without
@@ -180,8 +193,10 @@ fn load_chosen(
     let mut index = choice.index;
     let mut command_line = choice.command_line.as_deref();
     loop {
+        index = catalogue.read(index);
         let generation = &catalogue.generations[index];
-        let file_system = &mut *catalogue.volumes[catalogue.volume_of[index]].file_system;
+        let Some(volume) = catalogue.volume_of(index) else { return Err(failures) };
+        let file_system = &mut *catalogue.volumes[volume].file_system;
         let boot = Boot::default();
         let error = match load(Job { generation, file_system, command_line, boot }, facts, machine)
         {
@@ -190,7 +205,12 @@ fn load_chosen(
         };
         let failure = format!("[{}] {}: {error}", error.code(), generation.title);
         let broken = Broken { code: error.code(), reason: error.to_string() };
-        let next = list::give_up(&mut catalogue.generations, index, broken);
+        if catalogue.give_up(index, broken) {
+            log::warn!("{failure}; there is a copy of it");
+            failures.push(failure);
+            continue;
+        }
+        let next = catalogue.default_entry();
         if next.is_none() || !choice.by_person {
             log::error!("{failure}");
         }

@@ -37,6 +37,12 @@ pub trait FileSystem {
     fn read_dir(&mut self, path: &str) -> Result<Vec<DirEntry>, Error>;
     /// Where the symbolic link `path` points to (its last component is not followed).
     fn read_link(&mut self, path: &str) -> Result<String, Error>;
+    /// When what `path` names was changed, in seconds since 1970 (its last component is not
+    /// followed); `None` if that is not known.
+    fn link_modified(&mut self, path: &str) -> Option<u64> {
+        let _ = path;
+        None
+    }
 }
 
 /// An open file.

@@ -44,6 +44,15 @@ pub struct Listed {
     pub best: Found,
     /// The same elsewhere, in the order in which they are to be tried.
     pub copies: Vec<Found>,
+    /// The best source that has it as its own default, if one has.
+    pub wish: Option<Wish>,
+}
+
+/// A source that has a default, by which default goes before which.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Wish {
+    preference: u8,
+    volume: usize,
 }
 
 impl Listed {
@@ -65,17 +74,16 @@ impl Listed {
         true
     }
 
-    /// All that was found of it, the best one first.
-    pub fn into_found(self) -> impl Iterator<Item = Found> {
-        [self.best].into_iter().chain(self.copies)
-    }
-
     /// Takes in another finding of the same generation, which is not better.
     fn add(&mut self, mut found: Found) {
         self.best.generation.complete_from(&found.generation);
         self.best.counted_out |= found.counted_out;
         found.counted_out = false;
         found.generation.default = false;
+        if found.generation.unread {
+            // There is nothing to load yet.
+            return;
+        }
         let is_there = |other: &Found| {
             other.volume == found.volume && other.generation.files == found.generation.files
         };
@@ -91,7 +99,11 @@ impl Generation {
         // A specialisation belongs to its number.
         if self.number.is_none() && other.number.is_some() {
             self.number = other.number;
-            self.specialisation = other.specialisation.clone();
+            self.profile.clone_from(&other.profile);
+            self.specialisation.clone_from(&other.specialisation);
+        }
+        if self.unread && !other.unread {
+            self.title.clone_from(&other.title);
         }
         for (own, others) in [
             (&mut self.date, &other.date),
@@ -112,8 +124,8 @@ impl Generation {
 /// one, else the newest. There is one if anything is not broken. Identities are unique.
 pub fn merge(mut found: Vec<Found>) -> Vec<Listed> {
     found.sort_by(worth);
-    let (mut listed, wishes) = gather(found);
-    let default = default_entry(&listed, &wishes);
+    let mut listed = gather(found);
+    let default = default_entry(&listed);
     for (index, entry) in listed.iter_mut().enumerate() {
         entry.best.generation.default = default == Some(index);
     }
@@ -122,45 +134,44 @@ pub fn merge(mut found: Vec<Found>) -> Vec<Listed> {
     listed
 }
 
-/// Which sources want a generation to be the default: the best of them, and its volume.
-type Wish = Option<(u8, usize)>;
-
 /// Gathers what is the same, from findings that are sorted by their worth.
-fn gather(found: Vec<Found>) -> (Vec<Listed>, Vec<Wish>) {
+fn gather(found: Vec<Found>) -> Vec<Listed> {
     let mut listed: Vec<Listed> = Vec::new();
-    let mut wishes: Vec<Wish> = Vec::new();
     let mut of_identity: BTreeMap<String, Vec<usize>> = BTreeMap::new();
     for found in found {
-        let wish = found.generation.default.then(|| (preference(&found), found.volume));
+        let wish = Wish { preference: preference(&found), volume: found.volume };
+        let wish = Some(wish).filter(|_| found.generation.default);
         let candidates = of_identity.entry(found.generation.id.clone()).or_default();
         let same = candidates.iter().find(|&&index| is_same(&listed[index].best, &found));
         if let Some(&index) = same {
-            listed[index].add(found);
-            wishes[index] = [wishes[index], wish].into_iter().flatten().min();
+            let entry = &mut listed[index];
+            entry.add(found);
+            entry.wish = [entry.wish, wish].into_iter().flatten().min();
         } else {
             candidates.push(listed.len());
-            listed.push(Listed { best: found, copies: Vec::new() });
-            wishes.push(wish);
+            listed.push(Listed { best: found, copies: Vec::new(), wish });
         }
     }
-    (listed, wishes)
+    listed
 }
 
 /// Whether two findings with one identity are the same.
 fn is_same(one: &Found, other: &Found) -> bool {
     let (one, other) = (&one.generation, &other.generation);
-    has_toplevel(one) || (one.files == other.files && one.title == other.title)
+    // Of what is not read nothing else is known that could be compared.
+    let is_known = !one.unread && !other.unread;
+    has_toplevel(one) || (is_known && one.files == other.files && one.title == other.title)
 }
 
 fn has_toplevel(generation: &Generation) -> bool {
-    generation.id.starts_with('/')
+    generation.id.starts_with("/nix/store/")
 }
 
 /// Index of what boots when nobody chooses.
-fn default_entry(listed: &[Listed], wishes: &[Wish]) -> Option<usize> {
+fn default_entry(listed: &[Listed]) -> Option<usize> {
     let bootable = || (0..listed.len()).filter(|&i| listed[i].best.generation.broken.is_none());
     let wanted = bootable()
-        .filter_map(|index| Some((wishes[index]?, index)))
+        .filter_map(|index| Some((listed[index].wish?, index)))
         .min_by(|(one, i), (other, j)| {
             one.cmp(other).then_with(|| newest_first(&listed[*i], &listed[*j]))
         })
@@ -187,7 +198,8 @@ fn worth(one: &Found, other: &Found) -> Ordering {
             generation.broken.is_some(),
             preference(found),
             found.volume,
-            // A generation that two profiles hold has the higher number.
+            // A generation that two links hold is the system's own, of the higher number.
+            &generation.profile,
             Reverse(generation.number),
             generation.specialisation.is_some(),
             found.position,
@@ -233,6 +245,8 @@ fn newest_first(one: &Listed, other: &Listed) -> Ordering {
                 Some(_) => 1,
                 None => 2,
             },
+            // Those of one profile together, the system's own first.
+            &generation.profile,
             Reverse(generation.number),
             &generation.specialisation,
             (preference(&listed.best), listed.best.volume, listed.best.position),

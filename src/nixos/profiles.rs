@@ -101,8 +101,8 @@ impl Link {
 pub struct Description {
     /// The generation, then its specialisations; none of them is the default.
     pub generations: Vec<Generation>,
-    /// What it says about the menu.
-    pub settings: MenuSettings,
+    /// What each of them says about the menu.
+    pub settings: Vec<MenuSettings>,
     /// By what it wants to be sorted.
     pub sort_key: Option<String>,
     /// What was left out; it boots all the same.
@@ -161,22 +161,27 @@ impl Profiles {
         }
     }
 
+    /// The generation at `index` before anything but its link's name is read, or with its toplevel,
+    /// if that is known: as [`Generation::unread`]. `None` if there is none.
+    pub fn unread(&self, index: usize, toplevel: Option<&str>) -> Option<Generation> {
+        let link = self.links.get(index)?;
+        let mut generation = link.generation(None);
+        generation.id = toplevel.unwrap_or(&link.path).to_owned();
+        generation.version = toplevel.and_then(naming::toplevel_version).map(ToOwned::to_owned);
+        generation.unread = true;
+        Some(generation)
+    }
+
     /// Reads all that is known of the generation at `index`, at most one `boot.json`; `None` if
-    /// there is no such generation. `modified` is when its link was made, in seconds since 1970,
-    /// if that is known.
+    /// there is no such generation. Its date is that of its link, as in NixOS's own menus.
     ///
     /// Whatever is wrong with it is told as [`Generation::broken`]. That its pieces are there and
     /// not empty is looked at, what they hold is not.
-    pub fn describe(
-        &self,
-        file_system: &mut dyn FileSystem,
-        index: usize,
-        modified: Option<u64>,
-    ) -> Option<Description> {
+    pub fn describe(&self, file_system: &mut dyn FileSystem, index: usize) -> Option<Description> {
         let link = self.links.get(index)?;
         let mut tree = Tree { file_system, layout: self.layout };
         let mut description = tree.describe(link);
-        let date = modified.and_then(date);
+        let date = tree.modified(&link.path).and_then(date);
         for generation in &mut description.generations {
             generation.date.clone_from(&date);
         }
@@ -360,10 +365,16 @@ impl Tree<'_> {
         let Contents { bootspec, specialisations } = contents;
         let mut warnings = Vec::new();
         let mut generations = vec![self.generation(link, None, &bootspec, &mut warnings)];
+        let mut settings = vec![bootspec.settings];
         for (name, found) in specialisations {
             generations.push(match found {
-                Ok(bootspec) => self.generation(link, Some(&name), &bootspec, &mut warnings),
+                Ok(bootspec) => {
+                    let generation = self.generation(link, Some(&name), &bootspec, &mut warnings);
+                    settings.push(bootspec.settings);
+                    generation
+                }
                 Err(broken) => {
+                    settings.push(MenuSettings::default());
                     let mut generation = link.generation(Some(&name));
                     // Its own is not known, and its parent's is its parent's.
                     generation.id = format!("{toplevel}/specialisation/{name}");
@@ -372,12 +383,7 @@ impl Tree<'_> {
                 }
             });
         }
-        Description {
-            generations,
-            settings: bootspec.settings,
-            sort_key: bootspec.sort_key,
-            warnings,
-        }
+        Description { generations, settings, sort_key: bootspec.sort_key, warnings }
     }
 
     fn generation(
@@ -483,6 +489,12 @@ impl Tree<'_> {
             Err(trouble) if trouble.is_absence() => Ok(false),
             Err(trouble) => Err(trouble),
         }
+    }
+
+    /// When the link at `path` was made, in seconds since 1970.
+    fn modified(&mut self, path: &str) -> Option<u64> {
+        let path = self.on_volume(path).ok()?;
+        self.file_system.link_modified(&path)
     }
 
     fn metadata(&mut self, path: &str) -> Result<Metadata, Trouble> {
@@ -655,7 +667,7 @@ impl Description {
         generation.broken = Some(broken);
         Self {
             generations: vec![generation],
-            settings: MenuSettings::default(),
+            settings: vec![MenuSettings::default()],
             sort_key: None,
             warnings: Vec::new(),
         }

@@ -151,6 +151,10 @@ impl FileSystem for Ext4 {
         let place = self.resolver.find(&self.driver, path)?;
         resolve::link_target(&self.driver, &place).map_err(|kind| Error { kind, path: path.into() })
     }
+
+    fn link_modified(&mut self, path: &str) -> Option<u64> {
+        Some(self.resolver.find(&self.driver, path).ok()?.modified)
+    }
 }
 
 /// The inode number of an open file, which `ext4-view` shows nowhere else.

@@ -33,6 +33,8 @@ pub(super) struct Place {
     pub(super) file_type: FileType,
     /// Its size in bytes, whatever it is.
     pub(super) size: u64,
+    /// When it was changed, in seconds since 1970.
+    pub(super) modified: u64,
 }
 
 /// Follows paths, and remembers the directories that it met.
@@ -136,7 +138,12 @@ pub(super) fn link_target(driver: &Driver, place: &Place) -> Result<String, Erro
 /// Looks at one name in a directory that was checked.
 fn examine(driver: &Driver, path: String) -> Result<Place, ErrorKind> {
     let metadata = driver.symlink_metadata(&path).map_err(convert_kind)?;
-    Ok(Place { path, file_type: file_type(metadata.file_type()), size: metadata.len() })
+    Ok(Place {
+        path,
+        file_type: file_type(metadata.file_type()),
+        size: metadata.len(),
+        modified: u64::try_from(metadata.modified().seconds()).unwrap_or(0),
+    })
 }
 
 fn check_size(place: Place) -> Result<Place, ErrorKind> {

@@ -28,7 +28,8 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let device = FileDevice::open(&arguments.card)
         .with_context(|| format!("{}: cannot be opened as a card", arguments.card.display()))?;
     let device: SharedDevice = Rc::new(RefCell::new(Cache::new(device)));
-    let catalogue = Catalogue::survey(&device);
+    let mut catalogue = Catalogue::survey(&device);
+    catalogue.read_all();
     for problem in &catalogue.problems {
         eprintln!("{problem}");
     }
@@ -41,11 +42,13 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
 }
 
 fn to_json(catalogue: &Catalogue) -> Value {
-    let entry = |(generation, &volume): (&Generation, &usize)| {
+    let volume = |index| catalogue.volumes.get(catalogue.volume_of(index)?);
+    let entry = |(index, generation): (usize, &Generation)| {
         json!({
             "id": generation.id,
             "source": generation.source.to_string(),
             "number": generation.number,
+            "profile": generation.profile,
             "specialisation": generation.specialisation,
             "label": generation.title,
             "date": generation.date,
@@ -53,13 +56,13 @@ fn to_json(catalogue: &Catalogue) -> Value {
             "kernelVersion": generation.kernel_version,
             "default": generation.default,
             "broken": generation.broken.as_ref().map(ToString::to_string),
-            "volume": catalogue.volumes[volume].name,
+            "volume": volume(index).map(|volume| &volume.name),
             "kernel": generation.files.kernel,
             "initrds": generation.files.initrds,
             "commandLine": generation.files.command_line,
         })
     };
-    let entries = catalogue.generations.iter().zip(&catalogue.volume_of).map(entry);
+    let entries = catalogue.generations.iter().enumerate().map(entry);
     json!({ "entries": entries.collect::<Vec<_>>() })
 }
 
