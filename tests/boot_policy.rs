@@ -19,6 +19,7 @@ use firn::{
     linux::{self, Dram, Mapping},
     memory::Region,
     soc::boot_rom::BootDevice,
+    state::counter::Counter,
 };
 use hadris_fat::FatOptions;
 use hadris_fs::{Content, Node, Tree};
@@ -212,6 +213,14 @@ impl Machine for TestBoard {
     fn open_device(&mut self, index: usize) -> Option<Result<SharedDevice, block::Error>> {
         let card = self.cards.get(index)?.clone();
         Some(card.map(|card| card as SharedDevice))
+    }
+
+    fn linux_name(&self, index: usize) -> Option<String> {
+        Some(format!("{index}.mmc"))
+    }
+
+    fn counter(&mut self) -> Option<Box<dyn Counter>> {
+        None
     }
 
     fn now(&self) -> Duration {

@@ -6,7 +6,11 @@
 
 #![forbid(unsafe_code)]
 
+mod attempt;
 mod catalogue;
+mod decision;
+mod found;
+mod listing;
 mod load;
 mod order;
 mod prompt;
@@ -16,8 +20,10 @@ mod session;
 mod trial;
 
 pub use catalogue::{Catalogue, Problem, Volume};
+pub use decision::Ground;
+pub use found::Found;
 pub use load::{Facts, HandOver, Job, LoadError, LoadMemory, Unavailable, load};
 pub use order::search_order;
 pub use record::{Location, Store};
 pub use recovery::Recovery;
-pub use session::{Found, Machine, Outcome, run};
+pub use session::{Machine, Outcome, run};

@@ -2,7 +2,10 @@
 
 use alloc::vec::Vec;
 
-use super::session::{Found, Machine, Outcome};
+use super::{
+    found::Found,
+    session::{Machine, Outcome},
+};
 use crate::rescue::{self, Command, Prompt};
 
 /// Runs the rescue prompt until it has an outcome; `None` if all devices are to be searched again.

@@ -1,23 +1,23 @@
 //! From the first device to a kernel that is ready, or to the rescue prompt.
 
-use alloc::{
-    format,
-    string::{String, ToString},
-    vec::Vec,
-};
+#![forbid(unsafe_code)]
+
+use alloc::{boxed::Box, string::String, vec::Vec};
 use core::time::Duration;
 
 use super::{
-    catalogue::{Catalogue, Problem},
-    load::{Facts, HandOver, Job, LoadMemory, load},
+    Catalogue, Store, attempt,
+    found::Found,
+    listing::Listing,
+    load::{Facts, HandOver, LoadMemory},
     prompt,
 };
 use crate::{
     block::{self, SharedDevice},
-    devicetree::chosen::Boot,
     error::Coded,
-    menu::{self, Choice, Menu, Row},
-    nixos::{Broken, Timeout},
+    menu::{self, Choice, Menu},
+    nixos::{Settings, Timeout},
+    state::counter::Counter,
 };
 
 /// The world as the boot policy sees it.
@@ -25,6 +25,10 @@ pub trait Machine: LoadMemory {
     /// Brings up the device that is searched as number `index`, anew if it was up already; `None`
     /// beyond the last.
     fn open_device(&mut self, index: usize) -> Option<Result<SharedDevice, block::Error>>;
+    /// What Linux calls the controller of the device number `index`: `30b50000.mmc`.
+    fn linux_name(&self, index: usize) -> Option<String>;
+    /// What keeps the boot counting where no card can.
+    fn counter(&mut self) -> Option<Box<dyn Counter>>;
     /// Time since a fixed moment.
     fn now(&self) -> Duration;
     /// The next byte that was typed, if there is one. Called in every wait: a place to service a
@@ -43,12 +47,6 @@ pub enum Outcome {
     Reset,
     /// Switch it off.
     PowerOff,
-}
-
-/// What one device holds.
-pub struct Found {
-    /// What can be booted from it.
-    pub catalogue: Catalogue,
 }
 
 /// How a device's turn ended.
@@ -80,59 +78,62 @@ pub fn run(machine: &mut impl Machine, facts: &Facts<'_>) -> Outcome {
 /// than "nothing boots".
 fn try_all(machine: &mut impl Machine, facts: &Facts<'_>, seen: &mut Vec<Found>) -> Turn {
     if let Some(recovery) = &facts.recovery {
-        match try_catalogue(machine, facts, recovery.catalogue(), seen) {
+        let found = Found { catalogue: recovery.catalogue(), store: None, linux_name: None };
+        match try_found(machine, facts, found, seen) {
             Turn::NextDevice => {}
             turn => return turn,
         }
     }
     let mut index = 0;
     while let Some(device) = machine.open_device(index) {
-        match try_device(machine, facts, device, seen) {
-            Turn::NextDevice => index += 1,
-            turn => return turn,
+        match device {
+            Ok(device) => {
+                let found = survey(machine, index, &device);
+                match try_found(machine, facts, found, seen) {
+                    Turn::NextDevice => {}
+                    turn => return turn,
+                }
+            }
+            Err(error) => log::warn!("[{}] {error}", error.code()),
         }
+        index += 1;
     }
     Turn::NextDevice
 }
 
-/// Boots from one device; what was found on it is added to `seen`.
-fn try_device(
-    machine: &mut impl Machine,
-    facts: &Facts<'_>,
-    device: Result<SharedDevice, block::Error>,
-    seen: &mut Vec<Found>,
-) -> Turn {
-    let device = match device {
-        Ok(device) => device,
-        Err(error) => {
-            log::warn!("[{}] {error}", error.code());
-            return Turn::NextDevice;
-        }
-    };
-    try_catalogue(machine, facts, Catalogue::survey(&device), seen)
+/// Looks at what `device`, number `index`, holds.
+fn survey(machine: &mut impl Machine, index: usize, device: &SharedDevice) -> Found {
+    let store = Store::open(device, machine.counter());
+    Found {
+        catalogue: Catalogue::survey(device),
+        store: Some(store),
+        linux_name: machine.linux_name(index),
+    }
 }
 
-/// Boots what `catalogue` lists, which is added to `seen`.
-fn try_catalogue(
+/// Boots what was found, which is added to `seen`.
+fn try_found(
     machine: &mut impl Machine,
     facts: &Facts<'_>,
-    mut catalogue: Catalogue,
+    mut found: Found,
     seen: &mut Vec<Found>,
 ) -> Turn {
-    let turn = boot_from(machine, facts, &mut catalogue);
-    seen.push(Found { catalogue });
+    let turn = boot_from(machine, facts, &mut found);
+    seen.push(found);
     turn
 }
 
-fn boot_from(machine: &mut impl Machine, facts: &Facts<'_>, catalogue: &mut Catalogue) -> Turn {
-    let settings = catalogue.settings(catalogue.default_entry());
-    let nobody_looks = settings.timeout == Timeout::Immediate;
-    if nobody_looks || catalogue.default_entry().is_none() {
-        catalogue.problems.iter().for_each(|problem| log::warn!("{problem}"));
-    }
-    let mut messages: Vec<String> = catalogue.problems.iter().map(Problem::to_string).collect();
-    while catalogue.default_entry().is_some() {
-        let choice = match choose(machine, catalogue, &messages) {
+fn boot_from(machine: &mut impl Machine, facts: &Facts<'_>, found: &mut Found) -> Turn {
+    let mut told = Told::default();
+    loop {
+        let decision = found.decide(facts);
+        let settings = found.catalogue.settings(decision.as_ref().map(|decision| decision.index));
+        let nobody_looks = decision.is_none() || settings.timeout == Timeout::Immediate;
+        told.add(found.messages(decision.as_ref()), nobody_looks);
+        if decision.is_none() {
+            return Turn::NextDevice;
+        }
+        let choice = match choose(machine, facts, found, &settings, &told.messages) {
             menu::Outcome::Boot(choice) => choice,
             menu::Outcome::Reset => return Turn::Done(Outcome::Reset),
             menu::Outcome::PowerOff => return Turn::Done(Outcome::PowerOff),
@@ -140,86 +141,72 @@ fn boot_from(machine: &mut impl Machine, facts: &Facts<'_>, catalogue: &mut Cata
                 return Turn::Prompt;
             }
         };
-        match load_chosen(machine, facts, catalogue, &choice) {
+        match attempt::boot(machine, facts, found, &choice) {
             Ok(hand_over) => return Turn::Done(Outcome::Kernel(hand_over)),
-            Err(failures) => messages.extend(failures),
+            Err(failures) => told.messages.extend(failures),
         }
     }
-    Turn::NextDevice
 }
 
-/// Runs the menu until it has an outcome.
+/// What the menu says besides its list.
+#[derive(Default)]
+struct Told {
+    messages: Vec<String>,
+}
+
+impl Told {
+    /// Adds what is new. If nobody looks at a menu, the log says it.
+    fn add(&mut self, messages: Vec<String>, nobody_looks: bool) {
+        for message in messages {
+            if self.messages.contains(&message) {
+                continue;
+            }
+            if nobody_looks {
+                log::warn!("{message}");
+            }
+            self.messages.push(message);
+        }
+    }
+}
+
+/// Runs the menu until it has an outcome; a choice's index is the list's.
 fn choose(
     machine: &mut impl Machine,
-    catalogue: &mut Catalogue,
+    facts: &Facts<'_>,
+    found: &mut Found,
+    settings: &Settings,
     messages: &[String],
 ) -> menu::Outcome {
-    let settings = catalogue.settings(catalogue.default_entry());
-    let mut menu = Menu::new(rows(catalogue), &settings, messages, machine.now());
+    let Listing { rows, mut indices } = found.listing(settings);
+    let mut menu = Menu::new(rows, settings, messages, machine.now());
     loop {
+        let mut is_quiet = true;
         while let Some(byte) = machine.read_byte() {
             let now = machine.now();
             menu.feed(byte, now);
+            is_quiet = false;
         }
         let now = machine.now();
         let outcome = menu.tick(now);
         let bytes = menu.draw(now);
         machine.write(&bytes);
         match outcome {
-            menu::Outcome::Stay => {}
-            menu::Outcome::SetDefault(_) => menu.say("There is no state record to keep it in."),
+            menu::Outcome::Stay => match menu.wanted().filter(|_| is_quiet) {
+                Some(unread) => drop(found.catalogue.read(indices[unread])),
+                None => continue,
+            },
+            menu::Outcome::SetDefault(row) => {
+                let notice = found.set_default(facts, indices[row]);
+                menu.say(&notice);
+            }
+            menu::Outcome::Boot(choice) => {
+                let index = indices[choice.index];
+                return menu::Outcome::Boot(Choice { index, ..choice });
+            }
             outcome => return outcome,
         }
-        if let Some(wanted) = menu.wanted() {
-            catalogue.read(wanted);
-            menu.update(rows(catalogue));
-        }
-    }
-}
-
-fn rows(catalogue: &Catalogue) -> Vec<Row> {
-    catalogue.generations.iter().cloned().map(Row::new).collect()
-}
-
-/// Loads what was chosen. If that fails, a person gets the menu back, with what went wrong; without
-/// one, generation after generation is tried. An edited command line is for the chosen one only.
-fn load_chosen(
-    machine: &mut impl Machine,
-    facts: &Facts<'_>,
-    catalogue: &mut Catalogue,
-    choice: &Choice,
-) -> Result<HandOver, Vec<String>> {
-    let mut failures = Vec::new();
-    let mut index = choice.index;
-    let mut command_line = choice.command_line.as_deref();
-    loop {
-        index = catalogue.read(index);
-        let generation = &catalogue.generations[index];
-        let Some(volume) = catalogue.volume_of(index) else { return Err(failures) };
-        let file_system = &mut *catalogue.volumes[volume].file_system;
-        let boot = Boot::default();
-        let error = match load(Job { generation, file_system, command_line, boot }, facts, machine)
-        {
-            Ok(hand_over) => return Ok(hand_over),
-            Err(error) => error,
-        };
-        let failure = format!("[{}] {}: {error}", error.code(), generation.title);
-        let broken = Broken { code: error.code(), reason: error.to_string() };
-        if catalogue.give_up(index, broken) {
-            log::warn!("{failure}; there is a copy of it");
-            failures.push(failure);
-            continue;
-        }
-        let next = catalogue.default_entry();
-        if next.is_none() || !choice.by_person {
-            log::error!("{failure}");
-        }
-        failures.push(failure);
-        match next {
-            Some(next) if !choice.by_person => index = next,
-            _ => return Err(failures),
-        }
-        log::info!("trying {} instead", catalogue.generations[index].title);
-        command_line = None;
+        let listing = found.listing(settings);
+        indices = listing.indices;
+        menu.update(listing.rows);
     }
 }

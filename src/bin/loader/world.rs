@@ -22,6 +22,7 @@ use firn::{
     memory::{Region, Size},
     mmio,
     soc::{reset, wdog::Watchdog},
+    state::counter::Counter,
     time::Clock,
 };
 use log::{info, warn};
@@ -254,6 +255,15 @@ impl boot::Machine for World {
         let identified = identified.map_err(|error| card.locate(error, 0));
         drop(cache);
         Some(identified.map(|()| device as SharedDevice))
+    }
+
+    fn linux_name(&self, index: usize) -> Option<String> {
+        let slot = BOARD.cards.get(*self.order.get(index)?)?;
+        Some(format!("{:x}.mmc", slot.usdhc))
+    }
+
+    fn counter(&mut self) -> Option<Box<dyn Counter>> {
+        None
     }
 
     fn now(&self) -> Duration {
