@@ -27,7 +27,6 @@ impl FileDevice {
     }
 
     /// Opens `path` for reading and writing.
-    #[allow(dead_code, reason = "`firn state` will")]
     pub(crate) fn open_writable(path: &Path) -> io::Result<Self> {
         Self::new(path, OpenOptions::new().read(true).write(true).open(path)?, true)
     }

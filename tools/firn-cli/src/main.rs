@@ -9,6 +9,7 @@ mod emulate;
 mod entries;
 mod file_device;
 mod image;
+mod state;
 mod write;
 
 use std::process::ExitCode;
@@ -31,6 +32,7 @@ enum Command {
     Emulate(emulate::Arguments),
     Entries(entries::Arguments),
     Image(image::Arguments),
+    State(state::Arguments),
     Write(write::Arguments),
 }
 
@@ -42,6 +44,7 @@ fn main() -> ExitCode {
         Command::Emulate(arguments) => emulate::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Entries(arguments) => entries::run(&arguments),
         Command::Image(arguments) => image::run(&arguments),
+        Command::State(arguments) => state::run(&arguments),
         Command::Write(arguments) => write::run(&arguments).map(|()| ExitCode::SUCCESS),
     };
     match outcome {

@@ -1,0 +1,249 @@
+//! `firn state`: the record of what boots by default, what boots once, and how the boots went, on a card
+//! image, a card, or the card that this system was booted with.
+//!
+//! The record and its rules are the loader's own code; this is a command line around them, a lock, and
+//! what only Linux knows: which card it is, and which generation runs.
+
+mod account;
+mod card;
+mod list;
+mod lock;
+mod report;
+
+use std::{
+    io::{IsTerminal as _, Write as _},
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use clap::Subcommand;
+use firn::{
+    boot::{Location, Problem, Store},
+    state::{Identity, Record},
+};
+
+use account::Account;
+use card::Card;
+use list::List;
+use lock::Lock;
+use report::Report;
+
+/// Show or change the state record: the default, what boots once, how the boots went.
+///
+/// Without --card, of the system that runs: on the card that the loader keeps the record on. Nothing is
+/// written if nothing changes.
+#[derive(clap::Args)]
+#[command(after_help = "Examples:
+  firn state show                      what the running system's loader knows
+  firn state bless                     this boot was a good one; no rollback, no more tries
+  firn state set-default 42            boot generation 42 from now on
+  firn state boot-once 41              the next boot only
+  firn state --card card.img show --json")]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    operation: Operation,
+    /// A card image, or a card's device; not a partition
+    #[arg(long, global = true, value_name = "IMAGE|DEVICE")]
+    card: Option<PathBuf>,
+    /// Print the record as JSON
+    #[arg(long, global = true)]
+    json: bool,
+    /// Where the running system's /dev, /proc, /run and /sys are
+    #[arg(long, global = true, hide = true, default_value = "/")]
+    root: PathBuf,
+}
+
+#[derive(Subcommand)]
+enum Operation {
+    /// Print the record; on the running system also what the loader says of this boot
+    Show,
+    /// Boot this generation from now on; one that has failed gets all its tries again
+    SetDefault(Which),
+    /// Boot this generation the next time, and only then
+    BootOnce(Which),
+    /// Note that a generation works: the one that was booted, if none is named
+    ///
+    /// It boots without being counted from then on, and it is what a rollback leads to. What was booted
+    /// is known from the loader; what /run/current-system says may be another one.
+    Bless {
+        /// Its toplevel's store path, or its number, as `firn entries` lists them
+        generation: Option<String>,
+        /// Also if the list does not have it
+        #[arg(long)]
+        force: bool,
+    },
+    /// Make the record blank: no default, nothing counted
+    Clear {
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+/// A generation that somebody names.
+#[derive(clap::Args)]
+struct Which {
+    /// Its toplevel's store path, or its number, as `firn entries` lists them
+    #[arg(required_unless_present = "toplevel", conflicts_with = "toplevel")]
+    generation: Option<String>,
+    /// A path that leads to its toplevel, such as /nix/var/nix/profiles/system
+    #[arg(long, value_name = "PATH")]
+    toplevel: Option<PathBuf>,
+    /// Also if the list does not have it
+    #[arg(long)]
+    force: bool,
+}
+
+/// Does what was asked for; exit code 1 if there is no record to show.
+pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
+    let mut output = Vec::new();
+    let code = answer(arguments, &mut output)?;
+    match std::io::stdout().write_all(&output) {
+        // A pager that was left early is no error.
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(error).context("cannot print")
+        }
+        _ => Ok(code),
+    }
+}
+
+/// Like [`run`], with the answer in `output`.
+fn answer(arguments: &Arguments, output: &mut Vec<u8>) -> Result<ExitCode> {
+    let account = match arguments.card {
+        Some(_) => None,
+        None => Some(Account::read(&arguments.root)?),
+    };
+    let path = match (&arguments.card, &account) {
+        (Some(card), _) => card::whole_device(&arguments.root, card)?,
+        (None, Some(account)) => match account.card(&arguments.root) {
+            Ok(path) => path,
+            Err(error) => return without_card(arguments, account, &error, output),
+        },
+        (None, None) => bail!("name a card with --card"),
+    };
+    let account = account.as_ref();
+    let changed = match &arguments.operation {
+        Operation::Show => None,
+        Operation::Clear { yes } => {
+            confirm(&path, *yes)?;
+            Some(clear(&path)?)
+        }
+        operation => Some(change(&path, |card, record| {
+            edit(operation, account, record, || List::read(card, &arguments.root))
+        })?),
+    };
+    // Without the lock, and not for writing: a person without rights may look, and a write that is going on
+    // leaves the older copy alone.
+    let store = Card::open(&path)?.store();
+    tell(&store);
+    let report = Report { card: &path, store: &store, account, changed };
+    output.write_all(report.told(arguments.json).as_bytes())?;
+    Ok(match store.place() {
+        Location::Nowhere => ExitCode::FAILURE,
+        _ => ExitCode::SUCCESS,
+    })
+}
+
+/// The loader found no place for the record: there is still this boot to tell about.
+fn without_card(
+    arguments: &Arguments,
+    account: &Account,
+    error: &anyhow::Error,
+    output: &mut Vec<u8>,
+) -> Result<ExitCode> {
+    ensure!(matches!(arguments.operation, Operation::Show), "{error:#}");
+    output.write_all(report::account_alone(account, arguments.json).as_bytes())?;
+    eprintln!("error: {error:#}");
+    Ok(ExitCode::FAILURE)
+}
+
+/// What the operation makes of a record. `list` is asked for only if somebody names a generation.
+fn edit(
+    operation: &Operation,
+    account: Option<&Account>,
+    record: &mut Record,
+    list: impl FnOnce() -> List,
+) -> Result<()> {
+    match operation {
+        Operation::SetDefault(which) => {
+            let identity = which.resolve(list)?;
+            let running = account.and_then(|account| account.generation.as_deref());
+            record.set_default(identity, running.map(Identity::new));
+        }
+        Operation::BootOnce(which) => record.boot_once = Some(which.resolve(list)?),
+        Operation::Bless { generation: Some(generation), force } => {
+            record.bless(list().resolve(generation, *force)?);
+        }
+        Operation::Bless { generation: None, .. } => {
+            let Some(account) = account else { bail!("say which generation of the card") };
+            let booted = account.generation.as_deref();
+            record.bless(Identity::new(booted.context(
+                "the loader does not say which generation it booted (no firn,generation in \
+                 /proc/device-tree/chosen); name it: firn state bless GENERATION",
+            )?));
+        }
+        Operation::Show | Operation::Clear { .. } => {}
+    }
+    Ok(())
+}
+
+impl Which {
+    fn resolve(&self, list: impl FnOnce() -> List) -> Result<Identity> {
+        match (&self.generation, &self.toplevel) {
+            // The install hook knows what it has installed, and may call before any list has it.
+            (_, Some(path)) => list::toplevel(path),
+            (Some(generation), None) => list().resolve(generation, self.force),
+            (None, None) => bail!("say which generation"),
+        }
+    }
+}
+
+/// Edits the record of the card at `path` while nobody else does. Whether anything was written.
+///
+/// # Errors
+/// [`edit`]'s, or the record cannot be written; the old one is still there then.
+fn change(path: &Path, edit: impl FnOnce(&Card, &mut Record) -> Result<()>) -> Result<bool> {
+    let _lock = Lock::take(path)?;
+    let card = Card::open_to_write(path)?;
+    let mut store = card.store();
+    let mut record = store.record().clone();
+    edit(&card, &mut record)?;
+    if record == *store.record() && store.place() != Location::Nowhere {
+        return Ok(false);
+    }
+    store.write(&record).map_err(|problem| failed(path, &problem))?;
+    Ok(true)
+}
+
+fn clear(path: &Path) -> Result<bool> {
+    let _lock = Lock::take(path)?;
+    let mut store = Card::open_to_write(path)?.store();
+    store.clear().map_err(|problem| failed(path, &problem))?;
+    Ok(true)
+}
+
+/// Asks before the record of a card is lost, unless that was told not to. An image is somebody's own file.
+fn confirm(path: &Path, yes: bool) -> Result<()> {
+    if yes || path.metadata().is_ok_and(|metadata| metadata.is_file()) {
+        return Ok(());
+    }
+    let statement = format!("the state record of {} will be lost", path.display());
+    ensure!(std::io::stdin().is_terminal(), "{statement}: say --yes to do so");
+    eprint!("{statement}. Clear it? [y/N] ");
+    let mut answer = String::new();
+    std::io::stdin().read_line(&mut answer)?;
+    ensure!(answer.trim().eq_ignore_ascii_case("y"), "nothing was written");
+    Ok(())
+}
+
+fn failed(path: &Path, problem: &Problem) -> anyhow::Error {
+    anyhow::anyhow!("{}: {problem}", path.display())
+}
+
+fn tell(store: &Store) {
+    store.problems().iter().for_each(|problem| eprintln!("{problem}"));
+}
+
+#[cfg(test)]
+mod tests;
