@@ -20,7 +20,7 @@ use crate::{
     card::{Card, FileSystem, GIB, MIB, Partition, Table, splitmix},
     tool::FDTPUT,
     tree::{Content, Tree},
-    userspace,
+    userspace::Userspace,
 };
 
 /// The board's device tree below a kernel's folder of trees.
@@ -194,7 +194,7 @@ impl System {
             Ok(Pieces {
                 kernel_version: release.into(),
                 kernel: Content::File(assets.kernel.clone()),
-                initrd: Content::bytes(userspace::initrd(&assets.busybox, number)?),
+                initrd: Content::bytes(Userspace::new(number).initrd(assets)?),
                 device_tree: Content::bytes(marked_device_tree(&tree, number)?),
             })
         })

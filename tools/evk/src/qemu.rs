@@ -17,7 +17,7 @@ use crate::{
     emmc::Emmc,
     gdb::{self, Board, Bus, Hardware, Setup, Witness},
     models::usdhc::Rules,
-    session::Session,
+    session::{Ports, Session},
 };
 
 /// Where the first stage is put. Source: i.MX 8M Plus boot ROM convention (OCRAM).
@@ -128,6 +128,7 @@ pub struct Machine {
     emmc: Option<(Emmc, Rules)>,
     trace: Option<(Vec<String>, PathBuf)>,
     counted_time: bool,
+    skips_waits: bool,
     plugin: Option<OsString>,
     ends_at_reset: bool,
 }
@@ -148,6 +149,7 @@ impl Machine {
             emmc: None,
             trace: None,
             counted_time: false,
+            skips_waits: false,
             plugin: None,
             ends_at_reset: false,
         }
@@ -218,6 +220,14 @@ impl Machine {
         self
     }
 
+    /// With a clock that counts instructions, one in eight nanoseconds, and that passes over the time in
+    /// which the processor waits for an interrupt: a watchdog's minutes take a second. One CPU.
+    #[must_use]
+    pub fn skipping_waits(mut self) -> Self {
+        self.skips_waits = true;
+        self.cpus(1)
+    }
+
     /// With a TCG plugin, as QEMU's `-plugin` takes it.
     #[must_use]
     pub fn plugin(mut self, option: impl Into<OsString>) -> Self {
@@ -249,8 +259,9 @@ impl Machine {
         command.arg("-qmp").arg(socket_option("unix:", &monitor));
         let setup = self.setup()?;
         self.add_entry(&mut command);
+        command.arg("-gdb").arg(socket_option("unix:", &debug_port));
         if setup.is_some() {
-            command.arg("-gdb").arg(socket_option("unix:", &debug_port)).arg("-S");
+            command.arg("-S");
         }
         let child = command
             .stdin(Stdio::piped())
@@ -260,11 +271,11 @@ impl Machine {
             .with_context(|| format!("starting {}", assets.qemu.display()))?;
         let witness = Witness::default();
         let port = setup.map(|setup| {
-            let witness = witness.clone();
+            let (witness, debug_port) = (witness.clone(), debug_port.clone());
             let emulator = child.id();
             thread::spawn(move || gdb::serve(&debug_port, emulator, setup, &witness))
         });
-        Session::new(child, port, witness, monitor, sockets)
+        Session::new(child, port, witness, Ports { monitor, debug_port }, sockets)
     }
 
     fn add_observers(&self, command: &mut Command) {
@@ -276,6 +287,9 @@ impl Machine {
         }
         if self.counted_time {
             command.args(["-icount", "shift=0,sleep=off", "-rtc", "clock=vm"]);
+        }
+        if self.skips_waits {
+            command.args(["-icount", "shift=3,sleep=off", "-rtc", "clock=vm"]);
         }
         if let Some(plugin) = &self.plugin {
             command.arg("-plugin").arg(plugin);

@@ -13,7 +13,7 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use serde_json::json;
 
 use crate::{
-    gdb::Witness,
+    gdb::{self, Witness},
     keys::{Script, Step},
     monitor::Monitor,
     qemu::Slot,
@@ -40,10 +40,18 @@ pub struct Session {
     witness: Witness,
     /// How far [`expect`](Self::expect) has come in the plain text.
     position: usize,
-    /// The monitor's socket.
-    monitor: PathBuf,
+    ports: Ports,
     // Sockets live here as long as the emulator does.
     _sockets: tempfile::TempDir,
+}
+
+/// The emulator's sockets.
+#[derive(Debug)]
+pub(crate) struct Ports {
+    /// Its monitor.
+    pub(crate) monitor: PathBuf,
+    /// Its GDB port, which device models may hold.
+    pub(crate) debug_port: PathBuf,
 }
 
 /// What came over a line, shared with the thread that reads it.
@@ -122,7 +130,7 @@ impl Session {
         mut child: Child,
         bus: Option<JoinHandle<Result<()>>>,
         witness: Witness,
-        monitor: PathBuf,
+        ports: Ports,
         sockets: tempfile::TempDir,
     ) -> Result<Self> {
         let keyboard = child.stdin.take();
@@ -149,7 +157,7 @@ impl Session {
             bus,
             witness,
             position: 0,
-            monitor,
+            ports,
             _sockets: sockets,
         })
     }
@@ -214,8 +222,15 @@ impl Session {
     /// Pulls the card out of its slot.
     pub fn remove_card(&mut self, slot: Slot) -> Result<()> {
         let arguments = json!({ "device": slot.drive(), "force": true });
-        Monitor::connect(&self.monitor)?.execute("eject", &arguments)?;
+        Monitor::connect(&self.ports.monitor)?.execute("eject", &arguments)?;
         Ok(())
+    }
+
+    /// Lets a processor that spins for ever wait for interrupts instead, as that of a kernel that has
+    /// panicked: its time then passes as [`Machine::skipping_waits`](crate::qemu::Machine) says. Not for a
+    /// board whose devices are answered for at the GDB port.
+    pub fn rest_from_spinning(&mut self) -> Result<()> {
+        gdb::let_rest(&self.ports.debug_port)
     }
 
     /// Waits for the report of [`userspace`]'s initrd.

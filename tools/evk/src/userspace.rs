@@ -1,63 +1,199 @@
-//! What userspace tells about the boot that led to it: the initrd that prints it, and the reader.
+//! What userspace tells about the boot that led to it: the initrds that print it and what else they do,
+//! and the reader.
 
-use std::{fs, path::Path};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context as _, Result};
 
-use crate::initrd::Archive;
+use crate::{assets::Assets, initrd::Archive};
 
 /// First line of what the initrd prints.
 pub const BEGIN: &str = "=== userspace reached ===";
 /// Last line of what the initrd prints.
 pub const END: &str = "=== end of userspace ===";
 
-/// What the initrd's `/init` does. `%GENERATION%` is filled in for each generation.
-const INIT: &str = r#"#!/bin/sh
+/// What `/init` does first: the report.
+const REPORT: &str = r#"#!/bin/sh
 mount -t proc proc /proc
 mount -t sysfs sysfs /sys
+mount -t devtmpfs dev /dev
 # The kernel's own messages must not cut the lines below in two.
 echo 1 > /proc/sys/kernel/printk
 tree=/proc/device-tree
 text() { tr '\0' ' ' < "$1" 2> /dev/null; }
+words() { hexdump -v -e '4/1 "%02x" " "' "$1"; }
 echo
 echo "=== userspace reached ==="
 echo "command line: $(cat /proc/cmdline)"
 echo "initrd generation: %GENERATION%"
+echo "marks: $(echo $(ls /marks))"
 echo "tree generation: $(text $tree/firn-test/generation)"
 echo "model: $(text $tree/model)"
 echo "memory total: $(sed -n 's/^MemTotal: *//p' /proc/meminfo)"
 for reg in $tree/memory*/reg; do
   echo "memory node: $(hexdump -v -e '8/1 "%02x" " "' "$reg")"
 done
+for property in $tree/chosen/firn,*; do
+  name=${property##*/}
+  case $name in
+    firn,number|firn,try|firn,times-us) echo "$name: $(words $property)" ;;
+    *) echo "$name: $(text $property)" ;;
+  esac
+done
 echo "online CPUs: $(grep -c '^processor' /proc/cpuinfo)"
 echo "kernel: $(uname -r)"
 echo "=== end of userspace ==="
-poweroff -f
 "#;
 
-const APPLETS: &[&str] =
-    &["sh", "mount", "cat", "tr", "sed", "grep", "hexdump", "uname", "echo", "poweroff"];
+/// What of busybox `/init` uses.
+const APPLETS: &[&str] = &[
+    "sh", "mount", "cat", "tr", "sed", "grep", "hexdump", "uname", "echo", "ls", "insmod", "sleep",
+    "watchdog", "poweroff", "reboot",
+];
 
-/// An initrd, gzip-compressed, that prints the report and powers off.
-///
-/// `busybox` is a static arm64 busybox, `generation` what the report says of the initrd.
-pub fn initrd(busybox: &Path, generation: u32) -> Result<Vec<u8>> {
-    let busybox = fs::read(busybox).with_context(|| format!("reading {}", busybox.display()))?;
+/// Folders of [`Assets::modules`], and what stands in them, in the order in which they are loaded.
+const CARD_DRIVERS: [&str; 5] = [
+    "regulator/fixed",
+    "mmc/host/cqhci",
+    "mmc/host/sdhci",
+    "mmc/host/sdhci-pltfm",
+    "mmc/host/sdhci-esdhc-imx",
+];
+const WATCHDOG_DRIVER: &str = "watchdog/imx2_wdt";
+
+/// Where Linux finds the card in the SD slot.
+pub const CARD: &str = "/dev/mmcblk1";
+
+/// How a userspace ends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Ending {
+    /// It switches the board off.
+    #[default]
+    PowerOff,
+    /// It starts the board again.
+    Reboot,
+    /// The first process ends, and the kernel panics.
+    Exit,
+    /// It does nothing any more.
+    Hang,
+    /// It finds no root file system, and asks for a person.
+    EmergencyShell,
+}
+
+/// What an initrd does: it reports how it was booted, does what it is told to, and ends.
+#[derive(Clone, Debug, Default)]
+pub struct Userspace {
+    generation: u32,
+    modules: Vec<(&'static str, &'static str)>,
+    programs: Vec<(String, PathBuf)>,
+    commands: Vec<String>,
+    ending: Ending,
+}
+
+impl Userspace {
+    /// One that reports that its initrd is that of `generation`, and switches off.
+    pub fn new(generation: u32) -> Self {
+        Self { generation, ..Self::default() }
+    }
+
+    /// With another end.
+    #[must_use]
+    pub fn ending(mut self, ending: Ending) -> Self {
+        self.ending = ending;
+        self
+    }
+
+    /// With the driver of the watchdog. It takes 128 s, which the loader sets: what QEMU's watchdog can't
+    /// do is to be set again.
+    #[must_use]
+    pub fn with_watchdog_driver(self) -> Self {
+        self.loading(WATCHDOG_DRIVER, "timeout=128")
+    }
+
+    /// With the drivers of the SD slot. The card is [`CARD`], once it is there.
+    #[must_use]
+    pub fn with_card(self) -> Self {
+        let loading = CARD_DRIVERS.into_iter().fold(self, |this, module| this.loading(module, ""));
+        loading.doing(&format!("while [ ! -b {CARD} ]; do sleep 1; done"))
+    }
+
+    /// With a static program of the host's as `/bin/NAME`.
+    #[must_use]
+    pub fn with_program(mut self, name: &str, program: &Path) -> Self {
+        self.programs.push((name.into(), program.into()));
+        self
+    }
+
+    /// Which runs `command` in the shell, behind the report.
+    #[must_use]
+    pub fn doing(mut self, command: &str) -> Self {
+        self.commands.push(command.into());
+        self
+    }
+
+    fn loading(mut self, module: &'static str, options: &'static str) -> Self {
+        self.modules.push((module, options));
+        let name = module.rsplit('/').next().unwrap_or(module);
+        self.doing(&format!("insmod /lib/{name}.ko.xz {options}"))
+    }
+
+    /// The initrd, gzip-compressed.
+    pub fn initrd(&self, assets: &Assets) -> Result<Vec<u8>> {
+        let mut archive = Archive::new();
+        for folder in ["bin", "dev", "lib", "marks", "proc", "sys", "run", "tmp"] {
+            archive.folder(folder)?;
+        }
+        archive.character_device("dev/console", (5, 1))?;
+        archive.file("bin/busybox", 0o755, &read(&assets.busybox)?)?;
+        for applet in APPLETS {
+            archive.link(&format!("bin/{applet}"), "busybox")?;
+        }
+        for (module, _) in &self.modules {
+            let name = module.rsplit('/').next().unwrap_or(module);
+            let file = assets.modules.join(format!("kernel/drivers/{module}.ko.xz"));
+            archive.file(&format!("lib/{name}.ko.xz"), 0o644, &read(&file)?)?;
+        }
+        for (name, program) in &self.programs {
+            archive.file(&format!("bin/{name}"), 0o755, &read(program)?)?;
+        }
+        archive.file("marks/first", 0o644, &[])?;
+        archive.file("init", 0o755, self.init().as_bytes())?;
+        archive.finish_gzip()
+    }
+
+    fn init(&self) -> String {
+        let mut script = REPORT.replace("%GENERATION%", &self.generation.to_string());
+        for command in &self.commands {
+            script += &format!("{command}\n");
+        }
+        script
+            + match self.ending {
+                Ending::PowerOff => "poweroff -f\n",
+                Ending::Reboot => "reboot -f\n",
+                Ending::Exit => "exit 1\n",
+                Ending::Hang => "while :; do sleep 1000; done\n",
+                Ending::EmergencyShell => {
+                    "while ! mount -t ext4 /dev/disk/by-label/NIXOS_SD /mnt-root; do\n\
+                   echo 'An error occurred in stage 1 of the boot process.'\n  read answer\ndone\n"
+                }
+            }
+    }
+}
+
+/// An initrd to be loaded behind another one, which is seen in the report's marks by its name.
+pub fn further_initrd(mark: &str) -> Result<Vec<u8>> {
     let mut archive = Archive::new();
-    for folder in ["bin", "dev", "proc", "sys"] {
-        archive.folder(folder)?;
-    }
-    archive.character_device("dev/console", (5, 1))?;
-    archive.file("bin/busybox", 0o755, &busybox)?;
-    for applet in APPLETS {
-        archive.link(&format!("bin/{applet}"), "busybox")?;
-    }
-    archive.file(
-        "init",
-        0o755,
-        INIT.replace("%GENERATION%", &generation.to_string()).as_bytes(),
-    )?;
+    archive.folder("marks")?;
+    archive.file(&format!("marks/{mark}"), 0o644, &[])?;
     archive.finish_gzip()
+}
+
+fn read(path: &Path) -> Result<Vec<u8>> {
+    fs::read(path).with_context(|| format!("reading {}", path.display()))
 }
 
 /// What userspace reported.
@@ -79,6 +215,10 @@ pub struct Report {
     pub cpus: u32,
     /// Kernel release.
     pub kernel: String,
+    /// What each of the initrds left.
+    pub marks: Vec<String>,
+    /// `/chosen/firn,*` by name; numbers in words of eight digits.
+    pub chosen: BTreeMap<String, String>,
 }
 
 impl Report {
@@ -103,6 +243,8 @@ impl Report {
             "memory node" => self.memory.extend(ranges(value)?),
             "online CPUs" => self.cpus = value.parse()?,
             "kernel" => self.kernel = value.into(),
+            "marks" => self.marks = value.split_whitespace().map(ToOwned::to_owned).collect(),
+            name if name.starts_with("firn,") => drop(self.chosen.insert(key.into(), value.into())),
             _ => {}
         }
         Ok(())
@@ -142,6 +284,7 @@ mod tests {
             "[    1.0] something: else\ncommand line: init=/nix/store/a-nixos/init quiet\r\n\
              initrd generation: 42\ntree generation: 42 \nmodel: NXP i.MX8MPlus EVK board \n\
              memory total: 2013460 kB\n\
+             marks: first second\nfirn,try: 00000001 00000003 \nfirn,profile: known-good \n\
              memory node: 0000000040000000 0000000080000000 \nonline CPUs: 4\nkernel: 6.12\n",
         )
         .unwrap();
@@ -149,6 +292,9 @@ mod tests {
         assert_eq!(report.memory, [(0x4000_0000, 0x8000_0000)]);
         assert_eq!((report.cpus, report.memory_total), (4, 2013460));
         assert_eq!(report.tree_generation, "42");
+        assert_eq!(report.marks, ["first", "second"]);
+        assert_eq!(report.chosen["firn,try"], "00000001 00000003");
+        assert_eq!(report.chosen["firn,profile"], "known-good");
         assert_eq!(report.model, "NXP i.MX8MPlus EVK board");
     }
 

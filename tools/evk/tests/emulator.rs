@@ -8,7 +8,7 @@ use std::fs;
 use common::{LINUX, SOON, assets, device_tree, guests, kernel_entry};
 use evk::{
     qemu::{Entry, Machine},
-    userspace,
+    userspace::Userspace,
 };
 
 #[test]
@@ -17,7 +17,7 @@ fn linux_reaches_userspace_and_reports_how_it_was_booted() {
     let assets = assets();
     let folder = tempfile::tempdir().unwrap();
     let initrd = folder.path().join("initrd");
-    fs::write(&initrd, userspace::initrd(&assets.busybox, 7).unwrap()).unwrap();
+    fs::write(&initrd, Userspace::new(7).initrd(&assets).unwrap()).unwrap();
     let command_line = "init=/nix/store/x-nixos/init console=ttymxc1,115200 loglevel=4";
     let machine = Machine::new(Entry::Kernel {
         image: assets.kernel.clone(),

@@ -14,6 +14,7 @@ use super::{
     mode_registers::{self, ModeRegisters},
     src::{self, Cause, Src},
     through,
+    wdog::{self, Bite, Wdog},
 };
 use crate::{
     emmc::Emmc,
@@ -94,11 +95,19 @@ struct Devices {
     i2c: Arc<Mutex<i2c::Controller>>,
     pmic: pca9450::Shared,
     fuses: Arc<Mutex<Fuses>>,
+    /// How the watchdog will reset the board, if it does.
+    bite: wdog::Shared,
 }
 
+/// Why the PMIC gave power: its switch, or the watchdog's pin. Source: PCA9450 data sheet, PWRON_STAT.
+const PMIC_SWITCHED_ON: u8 = 1 << 7;
+const PMIC_WATCHDOG: u8 = 1 << 6;
+
 impl Devices {
-    fn new(hardware: &Hardware) -> Self {
+    fn new(hardware: &Hardware, cause: Cause) -> Self {
         let pmic = Pmic::shared();
+        let reason = if cause == Cause::PowerCycled { PMIC_WATCHDOG } else { PMIC_SWITCHED_ON };
+        locked(&pmic).set(pca9450::PWRON_STAT, reason);
         let mut i2c = i2c::Controller::new();
         if !hardware.without_pmic {
             i2c = i2c.with(OnBus(Arc::clone(&pmic)));
@@ -109,6 +118,7 @@ impl Devices {
             i2c: Arc::new(Mutex::new(i2c)),
             pmic,
             fuses: Arc::new(Mutex::new(Fuses::new())),
+            bite: wdog::Shared::default(),
         }
     }
 
@@ -143,7 +153,7 @@ impl Board {
         card: Option<PathBuf>,
         emmc: Option<(Emmc, Rules)>,
     ) -> Self {
-        let devices = Devices::new(&hardware);
+        let devices = Devices::new(&hardware, Cause::PowerOn);
         Self { hardware, card, emmc, devices }
     }
 
@@ -179,12 +189,32 @@ impl Board {
         Box::new(Covered { image, covers: self.hardware.covers.clone() })
     }
 
+    /// Why the board was reset, which only a watchdog does. Its pin is wired to the PMIC, which takes
+    /// the power away if it is set to (RESET_CTRL, bits 7:6: WDOG_B makes a cold reset).
+    pub(super) fn cause_of_reset(&self) -> Cause {
+        let Some(Bite { pin, by_software }) = *locked(&self.devices.bite) else {
+            // Linux told it, which nobody here sees.
+            return Cause::Watchdog { by_software: true };
+        };
+        let cycles = locked(&self.devices.pmic).register(pca9450::RESET_CTRL) >> 6 == 0b10;
+        if pin && cycles && !self.hardware.without_pmic {
+            return Cause::PowerCycled;
+        }
+        Cause::Watchdog { by_software }
+    }
+
     /// The devices after a reset.
     pub(super) fn reset(&mut self, cause: Cause) -> Result<Bus> {
         let hardware = &self.hardware;
-        self.devices = Devices::new(hardware);
+        self.devices = Devices::new(hardware, cause);
+        let watchdog = Wdog::new(cause.watchdog_status());
+        self.devices.bite = watchdog.bite();
         let src = Src { cause, boot_mode: hardware.switches.pins() };
-        let bus = Bus::imx8mp().with(src::BASE, src::LENGTH, src);
+        let bus = Bus::imx8mp().with(src::BASE, src::LENGTH, src).with_staying(
+            wdog::BASE,
+            wdog::LENGTH,
+            watchdog,
+        );
         let bus = self.devices.attach(bus, hardware.dead_line);
         let bus = match &self.emmc {
             Some((emmc, rules)) => emmc.attach(bus, rules)?,

@@ -14,10 +14,12 @@ pub mod gpc;
 mod hardware;
 pub mod mode_registers;
 mod port;
+mod rest;
 mod rom;
 mod rsp;
 pub mod src;
 mod through;
+pub mod wdog;
 
 use std::time::Duration;
 
@@ -29,6 +31,7 @@ pub(crate) use hardware::Board;
 pub use hardware::{BootSwitches, Hardware};
 pub(crate) use port::{SECOND_STAGE, Setup, serve};
 pub use port::{Store, Witness};
+pub(crate) use rest::let_rest;
 
 /// The machine around a device, which stands still while the device answers.
 pub trait Machine {

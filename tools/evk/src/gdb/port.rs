@@ -203,7 +203,7 @@ impl Port<'_> {
     fn start_over(&mut self) -> Result<Resumption> {
         self.note_broken_rules();
         let board = self.board.as_mut().context("a reset, and no boot ROM")?;
-        let cause = if self.resets == 0 { Cause::PowerOn } else { Cause::Watchdog };
+        let cause = if self.resets == 0 { Cause::PowerOn } else { board.cause_of_reset() };
         self.resets += 1;
         self.instructions.clear();
         let mut registers = self.machine.registers()?;

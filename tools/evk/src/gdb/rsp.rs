@@ -71,6 +71,12 @@ impl Registers {
         self.digits.get(state + 1).map_or(3, |digit| digit_value(*digit) >> 2)
     }
 
+    /// Whether interrupts are masked: bit 7 of the CPSR.
+    pub(super) fn masks_interrupts(&self) -> bool {
+        let state = DIGITS * (usize::from(PROGRAM_COUNTER) + 1);
+        self.digits.get(state).is_none_or(|digit| digit_value(*digit) & 8 != 0)
+    }
+
     pub(super) fn sp(&self) -> u64 {
         self.numbered(STACK_POINTER)
     }
@@ -251,6 +257,13 @@ impl Client {
         let mut bytes = [0; 4];
         self.read_memory(address, &mut bytes)?;
         Ok(u32::from_le_bytes(bytes))
+    }
+
+    /// Puts instructions at the virtual address `address`, whether or not the machine itself may.
+    pub(super) fn set_instructions(&mut self, address: u64, words: &[u32]) -> Result<()> {
+        self.set_physical(false)?;
+        let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+        self.write_memory(address, &bytes)
     }
 
     /// Chooses which addresses the machine takes for memory. Source: QEMU "GDB usage", "Changing the

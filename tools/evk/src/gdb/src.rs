@@ -20,8 +20,24 @@ const SBMR2: u64 = 0x70;
 pub enum Cause {
     /// Power came.
     PowerOn,
-    /// Watchdog 1 bit.
-    Watchdog,
+    /// Watchdog 1 bit, and the PMIC took the power away and gave it back: the chip knows of that only.
+    PowerCycled,
+    /// Watchdog 1 bit, within the chip.
+    Watchdog {
+        /// Because it was told to.
+        by_software: bool,
+    },
+}
+
+impl Cause {
+    /// What the watchdog's WRSR says: bit 0 software, bit 1 time-out, bit 4 power-on.
+    pub(super) fn watchdog_status(self) -> u16 {
+        match self {
+            Cause::PowerOn | Cause::PowerCycled => 1 << 4,
+            Cause::Watchdog { by_software: false } => 1 << 1,
+            Cause::Watchdog { by_software: true } => 1,
+        }
+    }
 }
 
 /// An SRC that remembers why, and how the boot switches stood.
@@ -36,8 +52,8 @@ pub struct Src {
 impl Device for Src {
     fn read(&mut self, offset: u64, width: Width, _: &mut dyn Machine) -> u64 {
         let word: u64 = match (offset & !3, self.cause) {
-            (SRSR, Cause::PowerOn) => 0x1,
-            (SRSR, Cause::Watchdog) => 0x10,
+            (SRSR, Cause::PowerOn | Cause::PowerCycled) => 0x1,
+            (SRSR, Cause::Watchdog { .. }) => 0x10,
             (SBMR2, _) => u64::from(self.boot_mode & 0xf) << 24,
             _ => 0,
         };
@@ -55,7 +71,7 @@ mod tests {
 
     #[test]
     fn software_reads_the_cause_of_the_reset_and_the_boot_switches() {
-        let mut src = Src { cause: Cause::Watchdog, boot_mode: 0b0011 };
+        let mut src = Src { cause: Cause::Watchdog { by_software: false }, boot_mode: 0b0011 };
         assert_eq!(src.read(0x5c, Width::Word, &mut NoMachine), 0x10);
         assert_eq!(src.read(0x70, Width::Word, &mut NoMachine), 0x0300_0000);
         assert_eq!(src.read(0x73, Width::Byte, &mut NoMachine), 3);

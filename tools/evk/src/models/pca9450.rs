@@ -11,7 +11,10 @@ use super::i2c::Target;
 pub const ADDRESS: u8 = 0x25;
 
 const DEV_ID: u8 = 0x00;
-const PWRON_STAT: u8 = 0x05;
+/// Why it gave power.
+pub const PWRON_STAT: u8 = 0x05;
+/// What resets make it do.
+pub const RESET_CTRL: u8 = 0x08;
 const BUCK1OUT_DVS0: u8 = 0x11;
 const BUCK2OUT_DVS0: u8 = 0x14;
 /// The registers that there are.
@@ -22,7 +25,7 @@ const READ_ONLY: [u8; 6] = [DEV_ID, 0x03, 0x04, PWRON_STAT, 0x2b, 0x2c];
 const RESET_VALUES: [(u8, u8); 8] = [
     (DEV_ID, 0x31),
     (PWRON_STAT, 0x80),
-    (0x08, 0x21),
+    (RESET_CTRL, 0x21),
     (BUCK1OUT_DVS0, 0x14),
     (0x12, 0x14),
     (BUCK2OUT_DVS0, 0x14),

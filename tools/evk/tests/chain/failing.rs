@@ -37,7 +37,7 @@ fn memory_that_cannot_be_trained_is_tried_three_times_and_the_watchdog_starts_th
     let mut session = start(without(|board| board.training = vec![Fault::Fails(0)]));
     let text = stopped_with(&mut session, Code::DramTrainingFailed);
     assert_eq!(text.matches(&tag(Code::DramTrainingFailed)).count(), 3, "{text}");
-    session.expect("reset: watchdog 1", SOON).unwrap();
+    session.expect("reset: power-on, by the watchdog's pin", SOON).unwrap();
     assert_eq!(rom_starts(&session).len(), 2);
 }
 

@@ -1,4 +1,5 @@
-//! An arm64 `Image` that prints in which state it was entered, and powers off.
+//! An arm64 `Image` that prints in which state it was entered, and powers off. With `stub=reset` on its
+//! command line it resets the board instead, with `stub=hang` it waits for ever.
 //!
 //! Source of the header: Linux documentation, arch/arm64/booting. It answers the questions that a
 //! loader's hand-over is judged by, in a fraction of the time that Linux takes.
@@ -72,9 +73,23 @@ extern "C" fn report(x0: u64, x1: u64, x2: u64, x3: u64, base: u64) -> ! {
     put_field("x2", x2);
     put_field("x3", x3);
     put_processor_state();
-    put_device_tree(x0);
+    put_field("watchdog control", watchdog_control());
+    let command_line = put_device_tree(x0);
     put("=== end of stub kernel ===\r\n");
-    power_off()
+    let is_told = |word: &[u8]| command_line.split(|byte| *byte == b' ').any(|told| told == word);
+    if is_told(b"stub=hang") {
+        hang()
+    }
+    call(if is_told(b"stub=reset") { SYSTEM_RESET } else { SYSTEM_OFF });
+    put("stub kernel: the firmware came back\r\n");
+    rest()
+}
+
+/// WCR of watchdog 1. Source: i.MX 8M Plus reference manual, "Watchdog Timer (WDOG)".
+fn watchdog_control() -> u64 {
+    let register: *const u16 = ptr::with_exposed_provenance(0x3028_0000);
+    // SAFETY: the register is 16 bits wide, always mapped, and reading it changes nothing.
+    u64::from(unsafe { register.read_volatile() })
 }
 
 fn put_processor_state() {
@@ -102,19 +117,18 @@ struct Blob<'a> {
 
 const LARGEST_TREE: u32 = 2 << 20;
 
-fn put_device_tree(address: u64) {
+/// Prints the device tree and returns the command line in it.
+fn put_device_tree(address: u64) -> &'static [u8] {
     let Some(bytes) = find_tree(address) else {
         put("device tree: none\r\n");
-        return;
+        return &[];
     };
     put_field("device tree size", bytes.len() as u64);
-    let Some(blob) = blob(bytes) else {
+    let command_line = blob(bytes).and_then(|blob| put_nodes(&blob));
+    command_line.unwrap_or_else(|| {
         put("device tree: damaged\r\n");
-        return;
-    };
-    if put_nodes(&blob).is_none() {
-        put("device tree: damaged\r\n");
-    }
+        &[]
+    })
 }
 
 fn find_tree(address: u64) -> Option<&'static [u8]> {
@@ -139,12 +153,14 @@ fn blob(bytes: &[u8]) -> Option<Blob<'_>> {
     Some(Blob { structure: bytes.get(structure..)?, strings: bytes.get(strings..)? })
 }
 
-/// Prints the properties of `/chosen`, `/memory…` and `/firn-test`, and the model.
-fn put_nodes(blob: &Blob) -> Option<()> {
+/// Prints the properties of `/chosen`, `/memory…` and `/firn-test`, and the model; returns the command
+/// line.
+fn put_nodes<'a>(blob: &Blob<'a>) -> Option<&'a [u8]> {
     let mut at = 0;
     let mut depth = 0u32;
     let mut node: &[u8] = &[];
     let mut initrd = (0, 0);
+    let mut command_line: &[u8] = &[];
     loop {
         let token = word(blob.structure, at)?;
         at += 4;
@@ -168,6 +184,7 @@ fn put_nodes(blob: &Blob) -> Option<()> {
                     match name {
                         b"linux,initrd-start" => initrd.0 = number(value),
                         b"linux,initrd-end" => initrd.1 = number(value),
+                        b"bootargs" => command_line = value.strip_suffix(&[0]).unwrap_or(value),
                         _ => {}
                     }
                 }
@@ -178,7 +195,7 @@ fn put_nodes(blob: &Blob) -> Option<()> {
         }
     }
     put_initrd(initrd);
-    Some(())
+    Some(command_line)
 }
 
 fn is_shown(node: &[u8]) -> bool {
@@ -238,12 +255,22 @@ fn number(value: &[u8]) -> u64 {
     value.iter().take(8).fold(0, |number, byte| number << 8 | u64::from(*byte))
 }
 
-/// Source: Arm Power State Coordination Interface (DEN0022), SYSTEM_OFF.
-fn power_off() -> ! {
+/// Source: Arm Power State Coordination Interface (DEN0022).
+const SYSTEM_OFF: u64 = 0x8400_0008;
+const SYSTEM_RESET: u64 = 0x8400_0009;
+
+/// Calls the firmware, which does not come back from these two.
+fn call(function: u64) {
     // SAFETY: the call does not return; where it does, nothing is left to be disturbed.
-    unsafe { asm!("smc #0", in("x0") 0x8400_0008u64, options(nomem, nostack)) };
-    put("stub kernel: SYSTEM_OFF came back\r\n");
-    rest()
+    unsafe { asm!("smc #0", in("x0") function, options(nomem, nostack)) };
+}
+
+/// Waits for an interrupt that never comes.
+fn hang() -> ! {
+    loop {
+        // SAFETY: waiting changes nothing.
+        unsafe { asm!("wfi", options(nomem, nostack)) };
+    }
 }
 
 #[panic_handler]
