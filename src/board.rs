@@ -86,6 +86,8 @@ pub struct CardSlot {
     pub power: Option<SlotPower>,
     /// Says whether a card is in the slot.
     pub detect: Option<Line>,
+    /// Whether the slot's write-protect switch is wired to the controller's WP pin.
+    pub protect: bool,
     /// Time that the lines take from 3.3 V to 1.8 V, in microseconds.
     pub voltage_settle_us: u32,
     /// Where tuning begins, and the strobe's delay.

@@ -109,6 +109,8 @@ const SD_CARD: CardSlot = CardSlot {
     }),
     // The slot's switch pulls GPIO2_IO12 down.
     detect: Some(Line { block: GPIO2, number: 12, active_low: true }),
+    // The slot is for microSD cards, which have no lock.
+    protect: false,
     // The PMIC's LDO5 follows the VSELECT pin.
     voltage_settle_us: 10_000,
     sampling: SAMPLING,
@@ -135,6 +137,7 @@ const EMMC: CardSlot = CardSlot {
     },
     power: None,
     detect: None,
+    protect: false,
     voltage_settle_us: 0,
     sampling: SAMPLING,
 };

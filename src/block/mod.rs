@@ -42,7 +42,8 @@ pub trait BlockDevice {
         false
     }
     /// Writes `source.len() / 512` blocks from `first_block` on; when it returns they are on the
-    /// medium. An eMMC takes all of them or none (reliable write). Only the state record is ever
+    /// medium. In an eMMC, each block keeps what it holds until the new contents are there (reliable
+    /// write); elsewhere a power cut may leave anything in it. Only the state record is ever
     /// written. On an error nobody knows what the blocks hold.
     ///
     /// # Panics

@@ -1,11 +1,16 @@
-//! A card in a slot: identified, in its best mode, and read whatever happens.
+//! A card in a slot: identified, in its best mode, read and written whatever happens.
 
 use alloc::string::String;
 use core::time::Duration;
 
 use super::{
     BusWidth, Command, Error, Host, Limits, Mode, Response, ResponseKind, Signalling, Timing,
-    Transfer, contents::status, emmc::EmmcCard, secure_digital, secure_digital::SdCard,
+    Transfer,
+    contents::{ReliableWrites, status},
+    emmc::EmmcCard,
+    secure_digital,
+    secure_digital::SdCard,
+    write::write_chunk,
 };
 use crate::{
     block::{self, BLOCK_SIZE, BlockDevice},
@@ -36,16 +41,19 @@ const IDENTIFICATIONS: u32 = 3;
 const SILENT_IDENTIFICATIONS: u32 = 2;
 /// Times that a mode may fail, while it is set up, before the next lower one is taken.
 const MODE_ATTEMPTS: u32 = 2;
-/// Times that a read may fail in a mode before the next lower one is taken.
-const READ_ATTEMPTS: u32 = 3;
+/// Times that a read or write may fail in a mode before the next lower one is taken.
+const ATTEMPTS: u32 = 3;
 /// Blocks that one command may ask for: the width of the controller's and CMD23's counter.
 const MOST_BLOCKS: usize = 65_535;
 /// Blocks in a command once a read has failed, so that the good parts need not be read again.
 const BLOCKS_AFTER_ERROR: usize = 128;
 /// Blocks bounced at a time where the bus master cannot reach.
 const BOUNCE_BLOCKS: usize = 8;
-/// A card that was interrupted comes back to transfer state within this time.
-const SETTLE: Duration = Duration::from_millis(500);
+/// A card that was interrupted while it sent comes back to transfer state within this time.
+pub(super) const SETTLE: Duration = Duration::from_millis(500);
+/// One that has received blocks may be busy with them: half a second (SD 4.6.2.2); an eMMC that
+/// clears up meanwhile, longer.
+pub(super) const PROGRAM: Duration = Duration::from_secs(3);
 const SETTLE_POLL_US: u32 = 100;
 
 const fn mode(timing: Timing, width: BusWidth) -> Mode {
@@ -76,10 +84,16 @@ pub(super) struct Identity {
     /// Takes CMD23.
     pub(super) set_block_count: bool,
     pub(super) mode: Mode,
+    /// All of it is protected against writing.
+    pub(super) protected: bool,
+    /// What it offers of them.
+    pub(super) reliable_writes: Option<ReliableWrites>,
+    /// It keeps what is written in memory for a while.
+    pub(super) cache_on: bool,
 }
 
 impl Identity {
-    fn argument(&self, block: u64) -> Result<u32, Error> {
+    pub(super) fn argument(&self, block: u64) -> Result<u32, Error> {
         let argument = match self.addressing {
             Addressing::Block => Some(block),
             Addressing::Byte => block.checked_mul(BLOCK_SIZE as u64),
@@ -163,8 +177,40 @@ impl<H: Host> Card<H> {
                 }
                 Err(error) => {
                     most = BLOCKS_AFTER_ERROR;
-                    attempt = self.recover(error, block, attempt + 1)?;
+                    attempt = self.recover(error, block, attempt + 1, SETTLE)?;
                 }
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes whole blocks from `first_block` on; they are on the medium when it returns. Repeats
+    /// what fails, in slower modes if need be: the same blocks may be written any number of times.
+    ///
+    /// # Errors
+    /// [`Error::WriteProtected`] at once if the card or its slot's switch says so.
+    ///
+    /// # Panics
+    /// If the length is not a multiple of 512.
+    pub fn write_blocks(&mut self, first_block: u64, source: &[u8]) -> Result<(), Error> {
+        assert!(source.len().is_multiple_of(BLOCK_SIZE), "whole blocks only");
+        self.check_range(first_block, source.len())?;
+        let mut block = first_block;
+        let mut rest = source;
+        let mut attempt = 0;
+        while !rest.is_empty() {
+            let identity = self.ready()?;
+            if !self.is_writable() {
+                return Err(Error::WriteProtected);
+            }
+            let (chunk, behind) = rest.split_at(rest.len().min(MOST_BLOCKS * BLOCK_SIZE));
+            match write_chunk(&mut self.host, &identity, block, chunk) {
+                Ok(()) => {
+                    block += (chunk.len() / BLOCK_SIZE) as u64;
+                    rest = behind;
+                    attempt = 0;
+                }
+                Err(error) => attempt = self.recover(error, block, attempt + 1, PROGRAM)?,
             }
         }
         Ok(())
@@ -188,23 +234,36 @@ impl<H: Host> Card<H> {
     }
 
     /// After failed attempt number `attempt` at `block`: makes the card usable for another one and
-    /// returns the number of attempts that count, or gives up.
-    fn recover(&mut self, error: Error, block: u64, attempt: u32) -> Result<u32, Error> {
+    /// returns the number of attempts that count, or gives up. The card may be busy for `busy`.
+    fn recover(
+        &mut self,
+        error: Error,
+        block: u64,
+        attempt: u32,
+        busy: Duration,
+    ) -> Result<u32, Error> {
         if !self.host.card_present() {
             self.lost = true;
             return Err(Error::Removed);
         }
         log::debug!("{}, block {block}: {error}", self.name);
-        let (settled, medium) = match self.settle() {
-            Ok(told) => (true, told & status::MEDIUM != 0),
-            Err(_) => (false, false),
+        let (settled, told) = match self.settle(busy) {
+            Ok(told) => (true, told),
+            Err(_) => (false, 0),
         };
         self.lost |= !settled;
-        if attempt < READ_ATTEMPTS {
+        if error == Error::WriteProtected || told & status::PROTECTED != 0 {
+            return Err(Error::WriteProtected);
+        }
+        if attempt < ATTEMPTS {
             return Ok(attempt);
         }
-        if medium || matches!(error, Error::Status(..) | Error::Unreachable | Error::OutOfRange) {
-            // The card or the caller, not the lines: no slower mode helps.
+        let not_the_lines = matches!(
+            error,
+            Error::Status(..) | Error::Busy(_) | Error::Unreachable | Error::OutOfRange
+        );
+        if told & status::MEDIUM != 0 || not_the_lines {
+            // The card or the caller: no slower mode helps.
             return Err(error);
         }
         self.lost = true;
@@ -219,18 +278,18 @@ impl<H: Host> Card<H> {
         Ok(0)
     }
 
-    /// Ends a transfer that failed half-way and finds the sampling point again. Returns the error
-    /// bits of the card's status on the way.
-    fn settle(&mut self) -> Result<u32, Error> {
+    /// Ends a transfer that failed half-way and finds the sampling point again. Returns what the
+    /// card's status told on the way.
+    fn settle(&mut self, busy: Duration) -> Result<u32, Error> {
         let Some(identity) = self.identity else { return Err(Error::NoCard) };
-        // Refused or unanswered if the card is not sending: then there is nothing to stop.
+        // Refused or unanswered if no data is on its way: then there is nothing to stop.
         let stopped = self.host.command(Command::new(12, 0, ResponseKind::ShortBusy));
         let mut told = stopped.map_or(0, Response::short);
-        told |= wait_for_transfer_state(&mut self.host, identity.address)?;
+        told |= wait_for_transfer_state(&mut self.host, identity.address, busy)?;
         if let Some(command) = identity.mode.timing.tuning_command() {
             self.host.tune(command)?;
         }
-        Ok(told & status::ERRORS)
+        Ok(told)
     }
 
     /// Identifies a card that was in use; another one in its place is an error.
@@ -389,15 +448,23 @@ fn read_range(
     check(18, host.read(Transfer { command, block_size: 512, stop, destination })?)
 }
 
+/// Blocks where the bus master reaches them.
+#[repr(align(64))]
+pub(super) struct Bounce(pub(super) [u8; BOUNCE_BLOCKS * BLOCK_SIZE]);
+
+impl Bounce {
+    pub(super) const fn new() -> Self {
+        Self([0; BOUNCE_BLOCKS * BLOCK_SIZE])
+    }
+}
+
 fn read_bounced(
     host: &mut impl Host,
     identity: &Identity,
     block: u64,
     destination: &mut [u8],
 ) -> Result<(), Error> {
-    #[repr(align(64))]
-    struct Bounce([u8; BOUNCE_BLOCKS * BLOCK_SIZE]);
-    let mut bounce = Bounce([0; BOUNCE_BLOCKS * BLOCK_SIZE]);
+    let mut bounce = Bounce::new();
     let mut block = block;
     for part in destination.chunks_mut(bounce.0.len()) {
         let bounce = &mut bounce.0[..part.len()];
@@ -437,10 +504,14 @@ pub(super) fn select(host: &mut impl Host, address: u32) -> Result<(), Error> {
     check(7, answer)
 }
 
-/// Waits until the card takes the next data command; returns all that its status told meanwhile,
-/// because it tells an error once.
-pub(super) fn wait_for_transfer_state(host: &mut impl Host, address: u32) -> Result<u32, Error> {
-    let deadline = Deadline::after(host, SETTLE);
+/// Waits at most `busy` until the card takes the next data command; returns all that its status told
+/// meanwhile, because it tells an error once.
+pub(super) fn wait_for_transfer_state(
+    host: &mut impl Host,
+    address: u32,
+    busy: Duration,
+) -> Result<u32, Error> {
+    let deadline = Deadline::after(host, busy);
     let mut told = 0;
     loop {
         let last_look = deadline.passed(host);
@@ -450,7 +521,7 @@ pub(super) fn wait_for_transfer_state(host: &mut impl Host, address: u32) -> Res
             return Ok(told);
         }
         if last_look {
-            return Err(Error::Status(13, told));
+            return Err(Error::Busy(13));
         }
         host.delay_us(SETTLE_POLL_US);
     }
@@ -471,6 +542,18 @@ impl<H: Host> BlockDevice for Card<H> {
             self.locate(error, first_block)
         })
     }
+
+    fn is_writable(&self) -> bool {
+        let protected = self.identity.is_none_or(|identity| identity.protected);
+        !protected && !self.host.write_protected()
+    }
+
+    fn write(&mut self, first_block: u64, source: &[u8]) -> Result<(), block::Error> {
+        self.write_blocks(first_block, source).map_err(|error| {
+            log::error!("{}, block {first_block}, writing: {error}", self.name);
+            self.locate(error, first_block)
+        })
+    }
 }
 
 impl Error {
@@ -487,6 +570,7 @@ impl Error {
             | Self::Tuning
             | Self::Strobe
             | Self::Mismatch => ErrorKind::Transfer,
+            Self::WriteProtected => ErrorKind::ReadOnly,
             Self::SwitchRefused(_) | Self::VoltageSwitch | Self::Unsupported(_) => {
                 ErrorKind::Unsupported
             }

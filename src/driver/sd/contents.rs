@@ -13,6 +13,8 @@ fn bits(register: u128, high: u32, low: u32) -> u32 {
 pub(super) mod status {
     /// Errors that say that the command at hand did not do its work.
     pub(crate) const ERRORS: u32 = OUT_OF_RANGE | ADDRESS | BLOCK_LENGTH | ECC | CONTROLLER | ERROR;
+    /// It was a write to a protected block.
+    pub(crate) const PROTECTED: u32 = 1 << 26;
     /// Errors that are the card's own, and not the lines'.
     pub(crate) const MEDIUM: u32 = ECC | CONTROLLER | ERROR;
     /// The address is not on the card.
@@ -56,6 +58,11 @@ pub(super) fn small_block_count(csd: u128) -> Result<u64, Error> {
     }
     let blocks = (u64::from(bits(csd, 73, 62)) + 1) << (bits(csd, 49, 47) + 2);
     Ok(blocks << (block_length - 9))
+}
+
+/// Whether the card as a whole is protected against writing, for good or for the time being.
+pub(super) fn is_write_protected(csd: u128) -> bool {
+    bits(csd, 13, 12) != 0
 }
 
 /// Whether the card knows CMD6: command class 10.
@@ -120,8 +127,19 @@ impl SwitchStatus {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ExtCsd([u8; 512]);
 
+/// Blocks that one reliable write may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ReliableWrites {
+    /// One, or this many from a multiple of it on.
+    OneOr(u8),
+    /// Any number.
+    Any,
+}
+
 /// Fields of the EXT_CSD that are switched.
 pub(super) mod ext_csd {
+    /// Writes the volatile cache to the medium.
+    pub(crate) const FLUSH_CACHE: u8 = 32;
     /// Bus width and data rate.
     pub(crate) const BUS_WIDTH: u8 = 183;
     /// Timing interface.
@@ -129,10 +147,13 @@ pub(super) mod ext_csd {
 }
 
 impl ExtCsd {
+    const CACHE_CTRL: usize = 33;
+    const WR_REL_PARAM: usize = 166;
     const STROBE_SUPPORT: usize = 184;
     const REVISION: usize = 192;
     const DEVICE_TYPE: usize = 196;
     const SECTOR_COUNT: usize = 212;
+    const REL_WR_SEC_C: usize = 222;
 
     pub(super) fn new(bytes: [u8; 512]) -> Self {
         Self(bytes)
@@ -141,6 +162,22 @@ impl ExtCsd {
     pub(super) fn sector_count(&self) -> u64 {
         let field = &self.0[Self::SECTOR_COUNT..Self::SECTOR_COUNT + 4];
         field.iter().rev().fold(0, |count, byte| count << 8 | u64::from(*byte))
+    }
+
+    /// Whether what is written may stay in a volatile cache.
+    pub(super) fn has_cache_on(&self) -> bool {
+        self.0[Self::CACHE_CTRL] & 1 != 0
+    }
+
+    /// How many blocks a reliable write may have: any number since version 4.41 (EN_REL_WR), one or
+    /// REL_WR_SEC_C before. A device that does not tell has no reliable writes.
+    pub(super) fn reliable_writes(&self) -> Option<ReliableWrites> {
+        const EN_REL_WR: u8 = 1 << 2;
+        match (self.0[Self::WR_REL_PARAM] & EN_REL_WR, self.0[Self::REL_WR_SEC_C]) {
+            (0, 0) => None,
+            (0, unit) => Some(ReliableWrites::OneOr(unit)),
+            _ => Some(ReliableWrites::Any),
+        }
     }
 
     /// DEVICE_TYPE: which timings the device supports.

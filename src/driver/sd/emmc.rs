@@ -5,7 +5,7 @@ use core::time::Duration;
 use super::{
     BusWidth, Command, Error, Host, Mode, ResponseKind, Timing,
     card::{self, Addressing, Identity},
-    contents::{ExtCsd, emmc_version, ext_csd, small_block_count, status},
+    contents::{ExtCsd, emmc_version, ext_csd, is_write_protected, small_block_count, status},
 };
 use crate::time::Deadline;
 
@@ -60,6 +60,9 @@ impl EmmcCard {
             // Mandatory since version 3.1 of the specification.
             set_block_count: emmc_version(csd) >= 3,
             mode: Mode::START,
+            protected: is_write_protected(csd),
+            reliable_writes: ext_csd.and_then(|ext_csd| ext_csd.reliable_writes()),
+            cache_on: ext_csd.is_some_and(|ext_csd| ext_csd.has_cache_on()),
         };
         Ok(Self { identity, ext_csd })
     }
@@ -120,7 +123,7 @@ impl EmmcCard {
 
     /// Asks whether the switch on the way to `mode` worked.
     fn confirm(&self, host: &mut impl Host, mode: Mode) -> Result<(), Error> {
-        let answer = card::wait_for_transfer_state(host, self.identity.address)?;
+        let answer = card::wait_for_transfer_state(host, self.identity.address, card::SETTLE)?;
         if answer & status::SWITCH != 0 {
             return Err(Error::SwitchRefused(mode));
         }
@@ -129,7 +132,7 @@ impl EmmcCard {
 }
 
 /// Writes a byte of the EXT_CSD.
-fn write_field(host: &mut impl Host, field: u8, value: u8) -> Result<(), Error> {
+pub(super) fn write_field(host: &mut impl Host, field: u8, value: u8) -> Result<(), Error> {
     let argument = WRITE_BYTE | u32::from(field) << 16 | u32::from(value) << 8;
     card::check(6, host.command(Command::new(6, argument, ResponseKind::ShortBusy))?)
 }

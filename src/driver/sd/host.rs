@@ -205,6 +205,11 @@ impl Response {
         self.0[0]
     }
 
+    /// What the card answered to the CMD12 by which the controller ended a transfer.
+    pub const fn stop(self) -> u32 {
+        self.0[3]
+    }
+
     /// A 136-bit response's bits 127:8 in their place; the CRC below them reads 0.
     pub fn long(self) -> u128 {
         self.0.iter().rev().fold(0, |bits, word| bits << 32 | u128::from(*word)) << 8
@@ -222,6 +227,17 @@ pub struct Transfer<'a> {
     pub stop: bool,
     /// Where the data goes: at most 65,535 whole blocks.
     pub destination: &'a mut [u8],
+}
+
+/// A command that takes blocks of 512 bytes to the card.
+#[derive(Debug)]
+pub struct Outgoing<'a> {
+    /// The command.
+    pub command: Command,
+    /// Whether the controller ends the transfer with CMD12, because its length was not announced.
+    pub stop: bool,
+    /// At most 65,535 whole blocks, at an address that is a multiple of 4.
+    pub source: &'a [u8],
 }
 
 /// A fault of the controller, not of the card.
@@ -258,6 +274,8 @@ pub enum Error {
     Busy(u8),
     /// The card answered a command with error bits: its status.
     Status(u8, u32),
+    /// The card, or its slot's switch, allows no writing.
+    WriteProtected,
     /// The card refused to change its mode.
     SwitchRefused(Mode),
     /// The lines did not follow to 1.8 V.
@@ -272,7 +290,7 @@ pub enum Error {
     Unsupported(&'static str),
     /// The blocks are not on the card.
     OutOfRange,
-    /// The destination is not in reach of the bus master.
+    /// The memory is not in reach of the bus master.
     Unreachable,
     /// The controller failed.
     Controller(Fault),
@@ -289,6 +307,7 @@ impl fmt::Display for Error {
             Self::DamagedData(command) => write!(f, "CMD{command}: data damaged"),
             Self::Busy(command) => write!(f, "CMD{command}: card stays busy"),
             Self::Status(command, status) => write!(f, "CMD{command}: card status {status:#010x}"),
+            Self::WriteProtected => write!(f, "card is protected against writing"),
             Self::SwitchRefused(mode) => write!(f, "card refuses {mode}"),
             Self::VoltageSwitch => write!(f, "lines did not change to 1.8 V"),
             Self::Tuning => write!(f, "tuning found no sampling point"),
@@ -296,7 +315,7 @@ impl fmt::Display for Error {
             Self::Mismatch => write!(f, "data differs between modes"),
             Self::Unsupported(what) => f.write_str(what),
             Self::OutOfRange => write!(f, "beyond the end of the card"),
-            Self::Unreachable => write!(f, "destination out of reach of DMA"),
+            Self::Unreachable => write!(f, "memory out of reach of DMA"),
             Self::Controller(Fault::Reset) => write!(f, "controller stays in reset"),
             Self::Controller(Fault::Clock) => write!(f, "card clock does not start"),
             Self::Controller(Fault::Inhibited) => write!(f, "controller accepts no command"),
@@ -331,6 +350,15 @@ pub trait Host: Clock {
     fn command(&mut self, command: Command) -> Result<Response, Error>;
     /// Sends a command and receives its data.
     fn read(&mut self, transfer: Transfer<'_>) -> Result<Response, Error>;
+    /// What the slot's write-protect switch says; `false` where there is none.
+    fn write_protected(&self) -> bool;
+    /// Sends a command and its data, and waits while the card is busy with it, for three seconds
+    /// at most.
+    ///
+    /// # Errors
+    /// [`Error::Unreachable`], before anything is sent, if `source` is not where the bus master can
+    /// fetch it.
+    fn write(&mut self, outgoing: Outgoing<'_>) -> Result<Response, Error>;
     /// Stops everything: no DMA, no card clock, lines at their first voltage, the card in a state
     /// from which it can be identified. A card at 1.8 V gets there only by losing power. Linux takes
     /// the power of such a slot away when its regulator driver starts (`regulator-fixed` without

@@ -1,7 +1,7 @@
 //! SD and eMMC cards: the protocol, without a controller.
 //!
 //! [`Card`] identifies what is in a slot, brings it to the fastest bus mode that card, board and
-//! controller share, and reads it, with a way down for everything that can fail. It is pure logic
+//! controller share, reads and writes it, with a way down for everything that can fail. It is pure logic
 //! over [`Host`], allocates nothing but the device's name in a [`crate::block::Error`], and relies
 //! on the host for deadlines: every host call ends.
 //!
@@ -14,9 +14,10 @@ mod contents;
 mod emmc;
 mod host;
 mod secure_digital;
+mod write;
 
 pub use card::Card;
 pub use host::{
-    BusWidth, Command, Error, Fault, Host, Limits, Mode, ModeLimit, Response, ResponseKind,
-    Signalling, Timing, Transfer,
+    BusWidth, Command, Error, Fault, Host, Limits, Mode, ModeLimit, Outgoing, Response,
+    ResponseKind, Signalling, Timing, Transfer,
 };

@@ -5,7 +5,7 @@ use core::time::Duration;
 use super::{
     BusWidth, Command, Error, Host, Mode, Response, ResponseKind, Timing, Transfer,
     card::{self, Addressing, Identity},
-    contents::{Scr, SwitchStatus, has_switch_class, sd_block_count, status},
+    contents::{Scr, SwitchStatus, has_switch_class, is_write_protected, sd_block_count, status},
 };
 use crate::time::Deadline;
 
@@ -72,6 +72,9 @@ impl SdCard {
             addressing: Addressing::of_high_capacity(ocr & HIGH_CAPACITY != 0),
             set_block_count: false,
             mode: Mode::START,
+            protected: is_write_protected(csd),
+            reliable_writes: None,
+            cache_on: false,
         };
         let scr = read_scr(host, address)?;
         identity.set_block_count = scr.set_block_count;

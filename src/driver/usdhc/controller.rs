@@ -9,7 +9,7 @@ use core::time::Duration;
 use tock_registers::{LocalRegisterCopy, fields::FieldValue};
 
 use super::{
-    divider::{Divider, IDENTIFICATION_HERTZ},
+    divider::{Divider, IDENTIFICATION_HERTZ, READ_TIME_OUT, WRITE_TIME_OUT},
     registers::{
         ADMA_ERR_STATUS, ADMA_SYS_ADDR, AUTOCMD12_ERR_STATUS, BLK_ATT, Block, CLK_TUNE_CTRL_STATUS,
         CMD_ARG, CMD_RSP, CMD_XFR_TYP, DLL_CTRL, INT_SIGNAL_EN, INT_STATUS, INT_STATUS_EN,
@@ -47,6 +47,8 @@ const COMMAND: Duration = Duration::from_millis(100);
 const BUSY: Duration = Duration::from_millis(2600);
 /// Above the controller's own data time-out, without the time that the data takes.
 const DATA: Duration = Duration::from_secs(2);
+/// Above what a card may be busy with what it received.
+const PROGRAM: Duration = Duration::from_secs(3);
 /// Cards may send at a fraction of the line's rate.
 const SLOWNESS: u32 = 8;
 /// One tuning block.
@@ -67,9 +69,17 @@ pub struct Sampling {
     pub strobe_delay: u8,
 }
 
+/// Which way data moves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Direction {
+    FromCard,
+    ToCard,
+}
+
 /// What moves with a command.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Data {
+    pub(super) direction: Direction,
     pub(super) block_size: u16,
     pub(super) blocks: u16,
     /// End with CMD12.
@@ -126,6 +136,11 @@ impl<B: Bus, C: Clock> Controller<B, C> {
     /// Whether a command can be sent at all.
     pub(super) fn is_running(&self) -> bool {
         self.running
+    }
+
+    /// What the WP pin says: the switch is at "lock".
+    pub(super) fn is_locked(&self) -> bool {
+        !self.registers.read(PRES_STATE).is_set(PRES_STATE::WPSPL)
     }
 
     pub(super) fn is_low_voltage(&self) -> bool {
@@ -248,16 +263,22 @@ impl<B: Bus, C: Clock> Controller<B, C> {
             self.prepare(data);
         }
         self.registers.set(CMD_ARG, command.argument);
-        self.write_mix(data.map_or(Mix::new(0, 0, 0), mix_of));
+        self.write_mix(data.map_or(Mix::new(0, 0, 0), |data| mix_of(command, data)));
         self.registers.write(CMD_XFR_TYP, type_of(command, data.is_some()));
 
         self.wait_for(command.index, COMMAND, INT_STATUS::CC::SET)?;
-        let response = Response(CMD_RSP.map(|register| self.registers.read(register).get()));
+        let mut response = Response(CMD_RSP.map(|register| self.registers.read(register).get()));
         if let Some(data) = data {
-            let time = DATA + self.duration(data) * SLOWNESS;
+            let waits = match data.direction {
+                Direction::FromCard => DATA,
+                Direction::ToCard => PROGRAM,
+            };
+            let time = waits + self.duration(data) * SLOWNESS;
             self.wait_for(command.index, time, INT_STATUS::TC::SET)?;
+            // The answer to the controller's own CMD12.
+            response.0[3] = self.registers.read(CMD_RSP[3]).get();
         }
-        if busy {
+        if busy || data.is_some_and(|data| data.direction == Direction::ToCard) {
             self.wait_while_busy(command.index)?;
         }
         Ok(response)
@@ -415,6 +436,12 @@ impl<B: Bus, C: Clock> Controller<B, C> {
     }
 
     fn prepare(&self, data: Data) {
+        let time_out = self.divider.time_out(match data.direction {
+            Direction::FromCard => READ_TIME_OUT,
+            Direction::ToCard => WRITE_TIME_OUT,
+        });
+        self.registers
+            .modify(SYS_CTRL, SYS_CTRL::ALWAYS_ONE.val(ALWAYS_ONE) + SYS_CTRL::DTOCV.val(time_out));
         self.registers.set(ADMA_SYS_ADDR, data.table);
         self.registers.write(
             BLK_ATT,
@@ -481,7 +508,7 @@ impl<B: Bus, C: Clock> Controller<B, C> {
             SYS_CTRL::ALWAYS_ONE.val(ALWAYS_ONE)
                 + SYS_CTRL::SDCLKFS.val(divider.sdclkfs)
                 + SYS_CTRL::DVS.val(divider.dvs)
-                + SYS_CTRL::DTOCV.val(divider.time_out()),
+                + SYS_CTRL::DTOCV.val(divider.time_out(READ_TIME_OUT)),
         );
         poll(&self.clock, CLOCK_SETTLES, || {
             self.registers.read(PRES_STATE).is_set(PRES_STATE::SDSTB).then_some(())
@@ -538,10 +565,16 @@ fn type_of(command: Command, data: bool) -> FieldValue<u32, CMD_XFR_TYP::Registe
 }
 
 /// MIX_CTRL of a transfer.
-fn mix_of(data: Data) -> Mix {
+fn mix_of(command: Command, data: Data) -> Mix {
+    // Also with one block: the card counts, or waits for CMD12.
+    let several = matches!(command.index, 18 | 25);
+    let direction = match data.direction {
+        Direction::FromCard => MIX_CTRL::DTDSEL::Read,
+        Direction::ToCard => MIX_CTRL::DTDSEL::Write,
+    };
     MIX_CTRL::DMAEN::SET
         + MIX_CTRL::BCEN::SET
-        + MIX_CTRL::DTDSEL::Read
-        + MIX_CTRL::MSBSEL.val(u32::from(data.blocks > 1))
+        + direction
+        + MIX_CTRL::MSBSEL.val(u32::from(several))
         + MIX_CTRL::AC12EN.val(u32::from(data.stop))
 }

@@ -3,6 +3,12 @@
 /// Identification runs at this clock or below, in hertz (SD 6.6.6, eMMC 6.15.6).
 pub(super) const IDENTIFICATION_HERTZ: u32 = 400_000;
 
+/// What the controller gives a card to send its next block, in half seconds.
+pub(super) const READ_TIME_OUT: u32 = 1;
+/// What it gives one to take a block in and to be busy with it, in half seconds; at the fastest
+/// clocks its counter ends before.
+pub(super) const WRITE_TIME_OUT: u32 = 4;
+
 /// Settings of the divider chain, and what comes out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Divider {
@@ -34,10 +40,10 @@ impl Divider {
         }
     }
 
-    /// DTOCV: the data time-out counter that runs for half a second or a little more.
-    pub(super) fn time_out(&self) -> u32 {
-        let half_a_second = self.hertz / 2;
-        (0..15).find(|counter| 1u32 << (13 + counter) >= half_a_second).unwrap_or(15)
+    /// DTOCV: the data time-out counter that runs for so many half seconds or a little more.
+    pub(super) fn time_out(&self, half_seconds: u32) -> u32 {
+        let clocks = self.hertz / 2 * half_seconds;
+        (0..15).find(|counter| 1u32 << (13 + counter) >= clocks).unwrap_or(15)
     }
 }
 
@@ -76,7 +82,7 @@ mod tests {
     fn data_time_out_is_at_least_half_a_second_at_every_clock() {
         for wanted in [400_000, 25_000_000, 200_000_000] {
             let divider = Divider::for_clock(400_000_000, wanted, false);
-            assert!(1u64 << (13 + divider.time_out()) >= u64::from(divider.hertz / 2));
+            assert!(1u64 << (13 + divider.time_out(READ_TIME_OUT)) >= u64::from(divider.hertz / 2));
         }
     }
 }

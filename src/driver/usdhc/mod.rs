@@ -24,16 +24,17 @@ use embedded_hal::{
 pub use self::{adma::Buffers, controller::Sampling};
 use self::{
     adma::{Layout, Table},
-    controller::{Controller, Data},
+    controller::{Controller, Data, Direction},
 };
 use super::{
     gpio::Pin,
     sd::{
-        Card, Command, Error, Host, Limits, Mode, Response, ResponseKind, Signalling, Timing,
-        Transfer,
+        Card, Command, Error, Host, Limits, Mode, Outgoing, Response, ResponseKind, Signalling,
+        Timing, Transfer,
     },
 };
 use crate::{
+    block::BLOCK_SIZE,
     board::CardSlot,
     dma::{self, Dma},
     mmio::Bus,
@@ -224,12 +225,36 @@ impl<B: Bus, C: Clock, D: Dma, P: OutputPin + InputPin> Host for Usdhc<'_, B, C,
                 }
             }
             let table = dma::Send::begin(&self.dma, table.finish()).map_err(unreachable)?;
-            let data = Data { block_size, blocks, stop, table: table.bus_address() };
+            let direction = Direction::FromCard;
+            let data = Data { direction, block_size, blocks, stop, table: table.bus_address() };
             // The buffers come back when the controller has finished or was reset.
             self.controller.run(command, Some(data))?
         };
         layout.assemble(destination, &self.buffers.head, &self.buffers.tail);
         Ok(response)
+    }
+
+    fn write_protected(&self) -> bool {
+        self.slot.protect && self.controller.is_locked()
+    }
+
+    fn write(&mut self, outgoing: Outgoing<'_>) -> Result<Response, Error> {
+        let Outgoing { command, stop, source } = outgoing;
+        let blocks = u16::try_from(source.len() / BLOCK_SIZE).map_err(|_| Error::OutOfRange)?;
+        let source = dma::Send::begin(&self.dma, source).map_err(unreachable)?;
+        if !source.bus_address().is_multiple_of(4) {
+            return Err(Error::Unreachable);
+        }
+        let mut table = Table::new(&mut self.buffers.table);
+        if !table.add(source.bus_address(), usize::from(blocks) * BLOCK_SIZE) {
+            return Err(Error::OutOfRange);
+        }
+        let table = dma::Send::begin(&self.dma, table.finish()).map_err(unreachable)?;
+        let table = table.bus_address();
+        let direction = Direction::ToCard;
+        let data = Data { direction, block_size: 512, blocks, stop, table };
+        // The buffers come back when the controller has finished or was reset.
+        self.controller.run(command, Some(data))
     }
 
     fn stop(&mut self) {

@@ -26,6 +26,7 @@ register_bitfields! [u32,
         CDIHB OFFSET(1) NUMBITS(1) [],
         SDSTB OFFSET(3) NUMBITS(1) [],
         SDOFF OFFSET(7) NUMBITS(1) [],
+        WPSPL OFFSET(19) NUMBITS(1) [],
         CLSL OFFSET(23) NUMBITS(1) [],
         DLSL0 OFFSET(24) NUMBITS(1) [],
         DLSL_4BIT OFFSET(24) NUMBITS(4) []

@@ -13,19 +13,26 @@ use std::{
     },
     path::Path,
     process::{Child, Command, Stdio},
+    rc::Rc,
     time::{Duration, Instant},
 };
 
 use common::assets;
 use firn::{
-    block::BlockDevice as _,
+    block::{BlockDevice as _, SharedDevice, cache::Cache},
     board::{BOARD, CardSlot},
+    boot::Store,
     dma::{ALIGNMENT, Dma, Error},
     driver::{
         sd,
         usdhc::{self, Buffers},
     },
     mmio::Bus,
+    state::{
+        Identity, RECORD_SIZE, Record,
+        copies::{self, Ground},
+        place::GAP_OFFSETS,
+    },
     time::Clock,
 };
 
@@ -38,7 +45,7 @@ const SLEEP: [u32; 2] = [0xd503_207f, 0x17ff_ffff];
 
 /// A machine whose processor sleeps.
 struct Machine {
-    qemu: Child,
+    qemu: RefCell<Child>,
     protocol: RefCell<BufReader<UnixStream>>,
     start: Instant,
     _folder: tempfile::TempDir,
@@ -46,7 +53,12 @@ struct Machine {
 }
 
 impl Machine {
+    /// With card images that are not written to.
     fn start(drives: &[(u32, &Path)]) -> Self {
+        Self::start_with(drives, "on")
+    }
+
+    fn start_with(drives: &[(u32, &Path)], snapshot: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let socket = folder.path().join("qtest");
         let listener = UnixListener::bind(&socket).unwrap();
@@ -59,14 +71,14 @@ impl Machine {
         command.args(["-qtest-log", "none", "-qtest", &format!("unix:{}", socket.display())]);
         for (bus, image) in drives {
             let image = image.display();
-            command
-                .args(["-drive", &format!("if=sd,bus={bus},format=raw,snapshot=on,file={image}")]);
+            let drive = format!("if=sd,bus={bus},format=raw,snapshot={snapshot},file={image}");
+            command.args(["-drive", &drive]);
         }
         let mut qemu = command.stdin(Stdio::null()).spawn().unwrap();
         let stream = connection(&listener, &mut qemu);
         stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
         Self {
-            qemu,
+            qemu: RefCell::new(qemu),
             protocol: RefCell::new(BufReader::new(stream)),
             start: Instant::now(),
             _folder: folder,
@@ -105,10 +117,26 @@ fn connection(listener: &UnixListener, qemu: &mut Child) -> UnixStream {
     }
 }
 
+impl Machine {
+    fn end(&self) {
+        let mut qemu = self.qemu.borrow_mut();
+        let _ = qemu.kill();
+        let _ = qemu.wait();
+    }
+}
+
 impl Drop for Machine {
     fn drop(&mut self) {
-        let _ = self.qemu.kill();
-        let _ = self.qemu.wait();
+        self.end();
+    }
+}
+
+/// Ends QEMU where the machine itself is never dropped.
+struct Ending(&'static Machine);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        self.0.end();
     }
 }
 
@@ -207,6 +235,69 @@ fn a_byte_addressed_card_is_read() {
 #[ignore = "needs QEMU; cargo xtask test runs it"]
 fn a_block_addressed_card_is_read() {
     read_everything(&BOARD.cards[0], 1, 8 * GIB);
+}
+
+/// The record that write number `n` writes.
+fn record(n: usize) -> Record {
+    let mut record = Record::default();
+    (0..8).for_each(|k| record.bless(Identity::new(&format!("/nix/store/{:0>240}", n * 100 + k))));
+    record
+}
+
+/// Writes records to a card of `size` bytes, whose first partition begins behind 8 MiB, and looks
+/// for the last one in its image.
+fn write_records(size: u64) {
+    let image = card(size);
+    let mut boot = [0; 512];
+    boot[446 + 4] = 0x83;
+    boot[446 + 8..446 + 12].copy_from_slice(&16384u32.to_le_bytes());
+    boot[446 + 12..446 + 16].copy_from_slice(&1000u32.to_le_bytes());
+    boot[510..].copy_from_slice(&[0x55, 0xaa]);
+    image.as_file().write_all_at(&boot, 0).unwrap();
+
+    // A store's device lives for ever, but QEMU has to end.
+    let machine: &'static Machine =
+        Box::leak(Box::new(Machine::start_with(&[(1, image.path())], "off")));
+    let _qemu = Ending(machine);
+    let buffers = Box::leak(Box::new(Buffers::new()));
+    let mut driver = usdhc::open(&BOARD.cards[0], machine, machine, machine, buffers);
+    driver.identify().unwrap();
+    let device: SharedDevice = Rc::new(RefCell::new(Cache::new(driver)));
+    for n in 1..4 {
+        let mut store = Store::open(&device, None);
+        assert_eq!(*store.record(), if n == 1 { Record::default() } else { record(n - 1) });
+        store.write(&record(n)).unwrap();
+        assert_eq!(store.problems(), []);
+    }
+    // One block, another command.
+    device.borrow_mut().write(20_000, &[0x5c; 512]).unwrap();
+
+    let read = |offset: u64| {
+        let mut bytes = vec![0; RECORD_SIZE];
+        image.as_file().read_exact_at(&mut bytes, offset).unwrap();
+        bytes
+    };
+    let [a, b] = GAP_OFFSETS.map(read);
+    assert_eq!(copies::choose(Ground::Gap, &a, &b).record, record(3));
+    assert_eq!(read(20_000 * 512)[..513], [&[0x5c; 512][..], &[0]].concat());
+    // Nothing else.
+    let mut front: Vec<u8> = (0..2 << 20).map(content).collect();
+    front[..512].copy_from_slice(&boot);
+    let mut now = vec![0; 2 << 20];
+    image.as_file().read_exact_at(&mut now, 0).unwrap();
+    assert!(now == front);
+}
+
+#[test]
+#[ignore = "needs QEMU; cargo xtask test runs it"]
+fn a_record_written_to_a_byte_addressed_card_is_in_its_image() {
+    write_records(64 << 20);
+}
+
+#[test]
+#[ignore = "needs QEMU; cargo xtask test runs it"]
+fn a_record_written_to_a_block_addressed_card_is_in_its_image() {
+    write_records(8 * GIB);
 }
 
 #[test]

@@ -95,6 +95,16 @@ impl Bench {
         self.rules.list()
     }
 
+    fn check_reach(&self, buffer: &[u8]) -> Result<(), Error> {
+        let start = buffer.as_ptr().addr();
+        match self.unreachable.get() {
+            Some((from, to)) if start < to && from < start + buffer.len() => {
+                Err(Error::Unreachable)
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn pass(&self, time: Duration) -> Duration {
         let now = self.now.get() + time;
         self.now.set(now);
@@ -222,12 +232,7 @@ impl Dma for Bench {
             self.rules.broken("unaligned buffer handed over");
             return Err(Error::Unaligned);
         }
-        if let Some((from, to)) = self.unreachable.get()
-            && start < to
-            && from < start + buffer.len()
-        {
-            return Err(Error::Unreachable);
-        }
+        self.check_reach(buffer)?;
         // What the caches hold is lost.
         buffer.fill(0xa5);
         Ok(self.memory.borrow_mut().add(buffer, true))
@@ -242,6 +247,7 @@ impl Dma for Bench {
     }
 
     fn begin_send(&self, buffer: &[u8]) -> Result<u32, Error> {
+        self.check_reach(buffer)?;
         Ok(self.memory.borrow_mut().add(buffer, false))
     }
 
@@ -280,7 +286,9 @@ impl HandedOver {
         if self.regions.is_empty() {
             self.next = FIRST_ADDRESS;
         }
-        let address = self.next;
+        // Where it lies in a cache line shows at its bus address, too.
+        let within = bytes.as_ptr().addr() % ALIGNMENT;
+        let address = self.next + u32::try_from(within).expect("below 64");
         let length = u32::try_from(bytes.len()).expect("below 4 GiB");
         // A gap shows who runs over an end.
         self.next = address + length.next_multiple_of(4096) + 4096;

@@ -1,6 +1,6 @@
 //! What controller and card say to each other, and what all cards share.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use super::{rules::Rules, storage::Storage};
 
@@ -101,7 +101,7 @@ pub struct Weakness {
     pub no_ddr: bool,
     /// No tuning block arrives intact.
     pub no_tuning: bool,
-    /// This block of the medium cannot be read.
+    /// This block of the medium cannot be read or written.
     pub bad_block: Option<u64>,
     /// The lines stay low after CMD11.
     pub no_voltage_switch: bool,
@@ -127,6 +127,8 @@ pub trait Card: Send {
     fn read_block(&mut self, wire: &Wire<'_>, block: &mut [u8]) -> Result<(), Damage>;
     /// The host clocks a block of data into the card.
     fn write_block(&mut self, wire: &Wire<'_>, block: &[u8]) -> Result<(), Damage>;
+    /// The power goes while the card keeps a block, after so many bytes of it.
+    fn cut(&mut self, block: &[u8], bytes: usize);
     /// The card gets stuck: busy until it loses power or is reset.
     fn stick(&mut self);
     /// The next mode switch is refused.
@@ -160,6 +162,7 @@ pub(super) mod status {
     pub(crate) const LOCKED: u32 = 1 << 25;
     pub(crate) const ILLEGAL: u32 = 1 << 22;
     pub(crate) const ECC: u32 = 1 << 21;
+    pub(crate) const ERROR: u32 = 1 << 19;
     pub(crate) const READY: u32 = 1 << 8;
     pub(crate) const SWITCH: u32 = 1 << 7;
     pub(crate) const APP: u32 = 1 << 5;
@@ -204,6 +207,12 @@ pub(super) struct Core {
     /// Where data that arrives goes.
     sink: Option<Span>,
     pub(super) announced: Option<u32>,
+    /// The next write, or this one, is a reliable one.
+    pub(super) reliable: bool,
+    /// Protected against writing.
+    pub(super) protected: bool,
+    /// Blocks that are lost with the power, where there is such a cache.
+    pub(super) cache: Option<BTreeMap<u64, [u8; 512]>>,
     pub(super) block_count: u64,
     pub(super) byte_addressed: bool,
     pub(super) storage: Box<dyn Storage>,
@@ -224,6 +233,9 @@ impl Core {
             source: None,
             sink: None,
             announced: None,
+            reliable: false,
+            protected: false,
+            cache: None,
             block_count,
             byte_addressed,
             storage,
@@ -243,6 +255,24 @@ impl Core {
         self.source = None;
         self.sink = None;
         self.announced = None;
+        self.reliable = false;
+    }
+
+    /// What only memory held is gone.
+    pub(super) fn lose_power(&mut self) {
+        self.reset();
+        self.woken = false;
+        self.stuck = false;
+        self.cache.iter_mut().for_each(BTreeMap::clear);
+    }
+
+    /// Everything goes from the cache to the medium.
+    pub(super) fn flush(&mut self) {
+        for (block, bytes) in self.cache.iter_mut().flat_map(std::mem::take) {
+            if self.storage.write(block, &bytes).is_err() {
+                self.errors |= status::ERROR;
+            }
+        }
     }
 
     pub(super) fn clock_changes(&mut self, hertz: Option<u32>, now: Duration) {
@@ -297,6 +327,7 @@ impl Core {
             return self.illegal();
         }
         let announced = self.announced.take();
+        self.reliable &= index == 25;
         let mut block = u64::from(argument);
         if self.byte_addressed {
             if !block.is_multiple_of(512) {
@@ -340,6 +371,9 @@ impl Core {
             _ => return self.illegal(),
         };
         let reply = Reply::busy(self.status(wire.now), busy);
+        if self.state == State::Receiving {
+            self.busy_until = wire.now + busy;
+        }
         self.state = State::Transfer;
         self.source = None;
         self.sink = None;
@@ -375,7 +409,10 @@ impl Core {
                     wire.rules.broken("block length other than 512");
                     return Err(Damage::Missing);
                 };
-                self.storage.read(span.block, whole);
+                match self.cache.as_ref().and_then(|cache| cache.get(&span.block)) {
+                    Some(cached) => *whole = *cached,
+                    None => self.storage.read(span.block, whole),
+                }
                 span.advance()
             }
         };
@@ -400,7 +437,11 @@ impl Core {
             self.errors |= status::OUT_OF_RANGE;
             return Err(Damage::Missing);
         }
-        if self.storage.write(span.block, whole).is_err() {
+        if self.weakness.bad_block == Some(span.block) {
+            self.errors |= status::ERROR;
+        } else if let Some(cache) = self.cache.as_mut().filter(|_| !self.reliable) {
+            cache.insert(span.block, *whole);
+        } else if self.protected || self.storage.write(span.block, whole).is_err() {
             self.errors |= status::PROTECTED;
             return Err(Damage::Missing);
         }
@@ -410,6 +451,17 @@ impl Core {
             self.busy_until = wire.now + PROGRAMMING;
         }
         Ok(())
+    }
+
+    /// The power goes within the next block of what is being received: what is left of it is new
+    /// up to there and erased behind, but a reliable write has not begun to touch it.
+    pub(super) fn cut(&mut self, bytes: &[u8], kept: usize) {
+        let Some(span) = self.sink.take() else { return };
+        if !self.reliable && self.cache.is_none() && kept > 0 {
+            let mut torn = [0xff; 512];
+            torn[..kept].copy_from_slice(&bytes[..kept]);
+            let _ = self.storage.write(span.block, &torn);
+        }
     }
 
     /// What weak lines do to data.

@@ -141,6 +141,7 @@ pub struct Controller {
     root_hertz: u32,
     card: Option<Box<dyn Card>>,
     switch_closed: bool,
+    locked: bool,
     power_lost: Option<Duration>,
     rules: Rules,
     faults: BTreeMap<usize, Fault>,
@@ -162,6 +163,7 @@ impl Controller {
             registers: reset_values(),
             root_hertz: 0,
             switch_closed: card.is_some(),
+            locked: false,
             card,
             power_lost: None,
             rules,
@@ -219,6 +221,11 @@ impl Controller {
     /// Whether the slot's switch says that a card is there.
     pub fn is_card_detected(&self) -> bool {
         self.switch_closed
+    }
+
+    /// Slides the slot's write-protect switch.
+    pub fn lock(&mut self, locked: bool) {
+        self.locked = locked;
     }
 
     /// All commands so far.
@@ -358,7 +365,8 @@ impl Controller {
         let stable = if now >= self.settled_at { 1 << 3 } else { 0 };
         let gated = if self.is_clock_running() { 0 } else { 1 << 7 };
         let inserted = u32::from(self.switch_closed) << 16;
-        inhibits | stable | gated | inserted | command | u32::from(lines) << 24
+        let writable = u32::from(!self.locked) << 19;
+        inhibits | stable | gated | inserted | writable | command | u32::from(lines) << 24
     }
 
     fn write_sys_ctrl(&mut self, before: u32, value: u32, now: Duration) {
@@ -655,15 +663,25 @@ impl Controller {
                 return self.data_event(at + self.time_out(), bit::DTOE);
             };
             let wire = Wire { rules: &rules, ..wire };
-            let arrived = if !to_card {
-                card.read_block(&wire, &mut data)
-            } else if scatter.get(memory, &mut data).is_ok() {
-                card.write_block(&wire, &data)
-            } else {
-                return self.dma_error(at);
-            };
             let last = blocks - 1;
             let here = |number: u32| number.min(last) == block;
+            let arrived = if !to_card {
+                card.read_block(&wire, &mut data)
+            } else if scatter.get(memory, &mut data).is_err() {
+                return self.dma_error(at);
+            } else {
+                match fault {
+                    Some(Fault::DataTimeout(number) | Fault::DataCrc(number)) if here(number) => {
+                        Ok(())
+                    }
+                    Some(Fault::PowerCut(bytes)) if bytes / size == block => {
+                        card.cut(&data, (bytes % size) as usize);
+                        self.card = None;
+                        return self.data_event(at + self.time_out(), bit::DTOE);
+                    }
+                    _ => card.write_block(&wire, &data),
+                }
+            };
             let damage = match (fault, arrived) {
                 (Some(Fault::DataTimeout(number)), _) if here(number) => bit::DTOE,
                 (Some(Fault::DataCrc(number)), _) if here(number) => bit::DCE,
@@ -681,12 +699,19 @@ impl Controller {
                 return self.dma_error(at);
             }
         }
-        if to_card {
-            // The end is told when the card is busy no longer.
-            at += PROGRAMMING;
+        if let Some(Fault::PowerCut(_)) = fault {
+            self.card = None;
         }
         let status = if mix & bit::AC12EN == 0 { bit::TC } else { self.auto_stop(fault, at) };
-        self.data_event(at, status);
+        // The end is told when the card is busy no longer.
+        match (to_card, &self.card) {
+            (true, None) => self.data_event(at + self.time_out(), bit::DTOE),
+            (true, _) if fault == Some(Fault::StuckBusy) => {
+                self.data_event(at + self.time_out(), bit::DTOE);
+            }
+            (true, _) => self.data_event(at + PROGRAMMING, status),
+            (false, _) => self.data_event(at, status),
+        }
     }
 
     /// The controller's own CMD12; its response goes to the last register.

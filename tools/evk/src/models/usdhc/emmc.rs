@@ -1,6 +1,6 @@
 //! eMMC with boot partitions.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use super::{
     card::{Card, Core, Damage, Reply, Source, State, Strobe, Weakness, Wire, field, status},
@@ -30,6 +30,9 @@ const POWER_UP: Duration = Duration::from_millis(5);
 /// A switch takes this long.
 const SWITCH: Duration = Duration::from_micros(300);
 
+const FLUSH_CACHE: usize = 32;
+const CACHE_CTRL: usize = 33;
+const WR_REL_PARAM: usize = 166;
 const PARTITION_CONFIG: usize = 179;
 const BUS_WIDTH: usize = 183;
 const STROBE_SUPPORT: usize = 184;
@@ -37,6 +40,7 @@ const HS_TIMING: usize = 185;
 const REVISION: usize = 192;
 const DEVICE_TYPE: usize = 196;
 const SECTOR_COUNT: usize = 212;
+const REL_WR_SEC_C: usize = 222;
 const BOOT_SIZE_MULT: usize = 226;
 const GENERIC_CMD6_TIME: usize = 248;
 
@@ -50,6 +54,7 @@ pub struct Emmc {
     ready_at: Option<Duration>,
     /// The command clock of a device that became slower must follow before the next command.
     deaf_above: Option<u32>,
+    protection: u8,
 }
 
 impl Emmc {
@@ -71,6 +76,7 @@ impl Emmc {
             ext_csd: [0; 512],
             ready_at: None,
             deaf_above: None,
+            protection: 0,
         };
         card.fill_ext_csd();
         card
@@ -101,6 +107,31 @@ impl Emmc {
         self
     }
 
+    /// Protected against writing: PERM_WRITE_PROTECT in bit 1, TMP_WRITE_PROTECT in bit 0.
+    #[must_use]
+    pub fn with_protection(mut self, bits: u8) -> Self {
+        self.core.protected = bits != 0;
+        self.protection = bits;
+        self
+    }
+
+    /// With reliable writes of one block, or of `unit` from a multiple of it on, as before version
+    /// 4.41; 0 for none at all.
+    #[must_use]
+    pub fn with_old_reliable_writes(mut self, unit: u8) -> Self {
+        self.ext_csd[WR_REL_PARAM] = 0;
+        self.ext_csd[REL_WR_SEC_C] = unit;
+        self
+    }
+
+    /// With a volatile cache that is on from the start.
+    #[must_use]
+    pub fn with_cache(mut self) -> Self {
+        self.ext_csd[CACHE_CTRL] = 1;
+        self.core.cache = Some(BTreeMap::new());
+        self
+    }
+
     /// With something wrong.
     #[must_use]
     pub fn with_weakness(mut self, weakness: Weakness) -> Self {
@@ -123,6 +154,9 @@ impl Emmc {
         if !self.core.byte_addressed {
             self.ext_csd[SECTOR_COUNT..SECTOR_COUNT + 4].copy_from_slice(&sectors.to_le_bytes());
         }
+        // EN_REL_WR: any number of blocks.
+        self.ext_csd[WR_REL_PARAM] = if revision >= 5 { 1 << 2 } else { 0 };
+        self.ext_csd[REL_WR_SEC_C] = 1;
         self.ext_csd[BOOT_SIZE_MULT] = 32;
         self.ext_csd[GENERIC_CMD6_TIME] = 10;
     }
@@ -169,6 +203,7 @@ impl Emmc {
         let register = field(0, 127, 126, 3);
         let register = field(register, 125, 122, 4);
         let register = field(register, 95, 84, 0x8f5);
+        let register = field(register, 13, 12, u128::from(self.protection));
         if !self.core.byte_addressed {
             let register = field(register, 83, 80, 9);
             let register = field(register, 49, 47, 7);
@@ -211,11 +246,15 @@ impl Emmc {
         let allowed = access == 3 && !refused && self.allows(index, value, wire);
         if allowed {
             let slower = index == HS_TIMING && value & 0xf < self.timing();
-            self.ext_csd[index] = value;
+            if index != FLUSH_CACHE {
+                self.ext_csd[index] = value;
+            }
             // The busy signal still comes at the old speed; then the host has to slow down.
             self.deaf_above = slower.then(|| self.max_hertz());
-            if index == PARTITION_CONFIG {
-                self.select_partition();
+            match index {
+                PARTITION_CONFIG => self.select_partition(),
+                FLUSH_CACHE => self.core.flush(),
+                _ => {}
             }
         } else {
             self.core.errors |= status::SWITCH;
@@ -252,6 +291,7 @@ impl Emmc {
                 _ => false,
             },
             PARTITION_CONFIG => value & 7 <= 2,
+            FLUSH_CACHE => value == 1,
             _ => false,
         }
     }
@@ -291,6 +331,18 @@ impl Emmc {
         kept
     }
 
+    /// How long a reliable write may be.
+    fn check_reliable(&self, wire: &Wire<'_>, argument: u32) {
+        let any = self.ext_csd[WR_REL_PARAM] & 1 << 2 != 0;
+        let Some(count) = self.core.announced.filter(|_| self.core.reliable && !any) else {
+            return;
+        };
+        let unit = u32::from(self.ext_csd[REL_WR_SEC_C]);
+        let block = if self.core.byte_addressed { argument / 512 } else { argument };
+        let kept = unit != 0 && (count == 1 || count == unit && block.is_multiple_of(unit));
+        wire.rules.require(kept, || format!("reliable write of {count} blocks, unit {unit}"));
+    }
+
     fn reset(&mut self) {
         self.core.reset();
         self.core.stuck = false;
@@ -307,7 +359,7 @@ impl Card for Emmc {
     fn set_power(&mut self, on: bool, _: Duration) {
         if !on {
             self.reset();
-            self.core.woken = false;
+            self.core.lose_power();
         }
     }
 
@@ -372,10 +424,15 @@ impl Card for Emmc {
                 self.core.send(wire, 8, Source::Bytes(register))
             }
             (12, _) => self.core.stop(wire),
-            (17 | 18 | 24 | 25, _) => self.core.start_transfer(wire, index, argument),
+            (25, _) => {
+                self.check_reliable(wire, argument);
+                self.core.start_transfer(wire, index, argument)
+            }
+            (17 | 18 | 24, _) => self.core.start_transfer(wire, index, argument),
             (21, _) if self.timing() == 2 => self.core.send(wire, 21, Source::Tuning),
             (23, State::Transfer) => {
                 self.core.announced = Some(argument & 0xffff);
+                self.core.reliable = argument & 1 << 31 != 0;
                 Reply::short(self.core.status(now))
             }
             _ => self.core.illegal(),
@@ -404,6 +461,10 @@ impl Card for Emmc {
             return Err(damage);
         }
         self.on_partition(|core| core.take_block(wire, block))
+    }
+
+    fn cut(&mut self, block: &[u8], bytes: usize) {
+        self.on_partition(|core| core.cut(block, bytes));
     }
 
     fn stick(&mut self) {

@@ -13,11 +13,12 @@ pub enum Fault {
     ResponseEndBit,
     /// The response is of another command.
     ResponseIndex,
-    /// Block number n does not come.
+    /// Block number n does not come; a card that takes blocks does not get it.
     DataTimeout(u32),
-    /// Block number n arrives with a wrong CRC.
+    /// Block number n arrives with a wrong CRC; a card that takes blocks refuses it.
     DataCrc(u32),
-    /// Block number n arrives with a wrong end bit.
+    /// Block number n arrives with a wrong end bit; a card that takes blocks has got it, but its
+    /// answer is damaged.
     DataEndBit(u32),
     /// The controller's own CMD12 gets no answer.
     AutoStop,
@@ -25,6 +26,9 @@ pub enum Fault {
     Dma(u32),
     /// The card never stops to be busy, until it loses power or is reset.
     StuckBusy,
+    /// The power goes when the card has kept n bytes of what it takes; the slot's switch does not
+    /// notice.
+    PowerCut(u32),
     /// The card is pulled; the slot's switch says so.
     Removal,
     /// The card is pulled, or dies; the slot's switch does not notice.

@@ -59,6 +59,7 @@ pub struct SdCard {
     new_access_mode: Option<u8>,
     takes_cmd23: bool,
     serial: u32,
+    protection: u8,
 }
 
 impl SdCard {
@@ -85,6 +86,7 @@ impl SdCard {
             new_access_mode: None,
             takes_cmd23: matches!(kind, SdKind::Sdr50 | SdKind::Sdr104),
             serial: 0x1234_5678,
+            protection: 0,
         }
     }
 
@@ -106,6 +108,14 @@ impl SdCard {
     #[must_use]
     pub fn with_weakness(mut self, weakness: Weakness) -> Self {
         self.core.weakness = weakness;
+        self
+    }
+
+    /// Protected against writing: PERM_WRITE_PROTECT in bit 1, TMP_WRITE_PROTECT in bit 0.
+    #[must_use]
+    pub fn with_protection(mut self, bits: u8) -> Self {
+        self.core.protected = bits != 0;
+        self.protection = bits;
         self
     }
 
@@ -147,6 +157,7 @@ impl SdCard {
     fn csd(&self) -> u128 {
         let classes = if self.kind == SdKind::StandardV1 { 0x1b5 } else { 0x5b5 };
         let register = field(0, 95, 84, classes);
+        let register = field(register, 13, 12, u128::from(self.protection));
         let blocks = u128::from(self.core.block_count);
         if self.is_standard() {
             // 2^9 units of the card's block length, which is 1024 above 1 GiB.
@@ -305,9 +316,7 @@ impl Card for SdCard {
     fn set_power(&mut self, on: bool, _: Duration) {
         self.powered = on;
         if !on {
-            self.core.reset();
-            self.core.woken = false;
-            self.core.stuck = false;
+            self.core.lose_power();
             self.low_voltage = false;
             self.switching = None;
             self.ready_at = None;
@@ -408,6 +417,10 @@ impl Card for SdCard {
             return Err(damage);
         }
         self.core.take_block(wire, block)
+    }
+
+    fn cut(&mut self, block: &[u8], bytes: usize) {
+        self.core.cut(block, bytes);
     }
 
     fn stick(&mut self) {
