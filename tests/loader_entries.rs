@@ -195,6 +195,12 @@ mod nixos_files {
     }
 }
 
+#[test]
+fn a_files_name_that_stands_for_a_title_cannot_move_the_cursor() {
+    let configuration = configuration(plain(&["a\x1b[2J.conf"]));
+    assert_eq!(configuration.entries[0].generation.title, "a [2J.conf");
+}
+
 mod entries {
     use super::*;
 
@@ -411,6 +417,12 @@ mod default {
         let (name, warnings) = chosen(&["a.conf"], "default nixos-generation-7.conf");
         assert_eq!(name.as_deref(), Some("a.conf"));
         assert_eq!(warnings, ["no entry has the name of the default, \"nixos-generation-7.conf\""]);
+    }
+
+    #[test]
+    fn what_is_told_of_a_default_cannot_move_the_cursor() {
+        let (_, warnings) = chosen(&["a.conf"], "default b\rc\td");
+        assert_eq!(warnings, ["no entry has the name of the default, \"b c d\""]);
     }
 
     #[test]

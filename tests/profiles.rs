@@ -200,6 +200,21 @@ mod describing {
     }
 
     #[test]
+    fn a_specialisation_that_names_no_toplevel_of_the_store_is_broken() {
+        for odd in ["", "/", "/boot", "/nix/store/", "nix/store/a", "/nix/store/a/b"] {
+            let mut root = root(1);
+            let mut parent = document(&toplevel(1));
+            parent["org.nixos.specialisation.v1"]["odd"] = document(odd);
+            root.file(&format!("{}/boot.json", toplevel(1)), parent.to_string());
+            let generations = describe(&mut root, 0).generations;
+            let [parent, child] = &*generations else { panic!("two") };
+            assert_eq!(parent.broken, None);
+            assert_eq!(child.broken.as_ref().map(|broken| broken.code), Some(Code::EntryDamaged));
+            assert_eq!(child.id, format!("{}/specialisation/odd", toplevel(1)));
+        }
+    }
+
+    #[test]
     fn settings_come_from_the_generation() {
         let mut root = root(1);
         let mut changed = document(&toplevel(1));

@@ -624,7 +624,8 @@ pub(super) fn quote(text: &str) -> String {
         end -= 1;
     }
     let ellipsis = if end < text.len() { "..." } else { "" };
-    format!("\"{}{ellipsis}\"", &text[..end])
+    // A tab or a carriage return may be within a value.
+    format!("\"{}{ellipsis}\"", text[..end].replace(char::is_control, " "))
 }
 
 /// The first few warnings and how many more there were.

@@ -596,13 +596,21 @@ impl Contents {
         Ok(Self { bootspec, specialisations })
     }
 
+    /// A specialisation's toplevel is its identity, and no link says what it must be.
+    fn of_the_store(bootspec: Bootspec) -> Result<Bootspec, Broken> {
+        match is_in_store(&bootspec.toplevel) {
+            true => Ok(bootspec),
+            false => Err(damaged(format!("boot.json: {} is not in the store", bootspec.toplevel))),
+        }
+    }
+
     /// Takes the specialisations out of `bootspec`, those of specialisations, too. The parser bounds
     /// how deep they lie.
     fn flatten(bootspec: &mut Bootspec, parent: &str) -> Vec<(String, Result<Bootspec, Broken>)> {
         let mut all = Vec::new();
         for child in core::mem::take(&mut bootspec.specialisations) {
             let name = format!("{parent}{}", child.name);
-            let mut found = child.bootspec.map_err(in_boot_json);
+            let mut found = child.bootspec.map_err(in_boot_json).and_then(Self::of_the_store);
             let grandchildren = match &mut found {
                 Ok(bootspec) => Self::flatten(bootspec, &format!("{name}/")),
                 Err(_) => Vec::new(),

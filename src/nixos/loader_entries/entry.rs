@@ -231,7 +231,7 @@ impl Keys {
         let name = format!("{id}.conf");
         let version_text = self.version.unwrap_or_default();
         let described = described(&version_text);
-        let title = self.title.unwrap_or_else(|| name.clone());
+        let title = self.title.unwrap_or_else(|| shown(name.as_bytes()));
         let (number, specialisation) = match (named(id), described) {
             (Some((number, specialisation)), _) => (Some(number), specialisation),
             (None, Some((number, _))) => (Some(number), in_parentheses(&title)),

@@ -12,6 +12,9 @@ use spdx::{Expression, ParseMode};
 
 use crate::process;
 
+/// The workspaces that have dependencies.
+pub(crate) const MANIFESTS: [&str; 2] = ["Cargo.toml", "fuzz/Cargo.toml"];
+
 const DEADLINE: Duration = Duration::from_secs(300);
 
 /// The part of deny.toml that is checked here.
@@ -38,9 +41,11 @@ pub(crate) fn check() -> Result<usize> {
     let mut seen = BTreeSet::new();
     let mut broken = BTreeSet::new();
     for target in &policy.targets {
-        for package in packages(target)? {
-            broken.extend(policy.objection(&package));
-            seen.insert(package.name);
+        for manifest in MANIFESTS {
+            for package in packages(manifest, target)? {
+                broken.extend(policy.objection(&package));
+                seen.insert(package.name);
+            }
         }
     }
     if !broken.is_empty() {
@@ -96,11 +101,11 @@ impl Policy {
     }
 }
 
-/// The packages that the workspace needs on `target`, itself included.
-fn packages(target: &str) -> Result<Vec<Package>> {
+/// The packages that a workspace needs on `target`, itself included.
+fn packages(manifest: &str, target: &str) -> Result<Vec<Package>> {
     let mut cargo = process::cargo();
     cargo.args(["metadata", "--format-version=1", "--locked", "--all-features"]);
-    cargo.args(["--filter-platform", target]);
+    cargo.args(["--filter-platform", target, "--manifest-path", manifest]);
     parse_metadata(&process::output(&mut cargo, DEADLINE)?)
 }
 

@@ -4,6 +4,7 @@
 mod bench;
 mod build;
 mod demo;
+mod fuzz;
 mod licences;
 mod process;
 mod setup;
@@ -28,6 +29,7 @@ enum Chore {
     Demo(demo::Arguments),
     Test(test::Arguments),
     Bench(bench::Arguments),
+    Fuzz(fuzz::Arguments),
 }
 
 fn main() -> std::process::ExitCode {
@@ -37,6 +39,7 @@ fn main() -> std::process::ExitCode {
         Chore::Demo(arguments) => demo::run(&arguments),
         Chore::Test(arguments) => test::run(&arguments),
         Chore::Bench(arguments) => bench::run(&arguments),
+        Chore::Fuzz(arguments) => fuzz::run(&arguments),
     };
     match outcome {
         Ok(()) => std::process::ExitCode::SUCCESS,

@@ -8,9 +8,10 @@ use anyhow::{Result, bail};
 use evk::assets::find_tool;
 
 use crate::setup::{self, Compiler, LINUX_TRIPLE, Need, TRIPLE};
-use crate::{build, licences, process};
+use crate::{build, fuzz, licences, process};
 
-/// Run every check: format, lints, host tests, documentation, licences, emulated boots.
+/// Run every check: format, lints, host tests, fuzz targets, documentation, licences, emulated
+/// boots.
 ///
 /// Example: `cargo xtask test --fast`
 #[derive(clap::Args)]
@@ -138,6 +139,11 @@ fn steps(fast: bool) -> Vec<Step> {
         Step { name: "lints, target's command", work: Work::Check(cargo(&tools_target)) },
         Step { name: "lints, guests", work: Work::Firmware(cargo(&guest_lints)) },
         Step { name: "host tests", work: Work::Tests(cargo("test --workspace --no-fail-fast")) },
+        Step {
+            name: "lints, fuzz targets",
+            work: Work::Own(fuzz::lint, "cargo xtask test --fast"),
+        },
+        Step { name: "fuzzing", work: Work::Own(fuzz::briefly, "cargo xtask fuzz --seconds 5") },
         Step { name: "documentation, tools", work: Work::Check(tools) },
         Step { name: "documentation, firmware", work: Work::Firmware(firmware) },
         Step { name: "licences", work: Work::Own(check_licences, "cargo xtask test --fast") },
@@ -236,13 +242,14 @@ fn check_licences() -> Result<String> {
         let count = licences::check()?;
         return Ok(format!("{count} packages; advisories skipped: cargo-deny is not installed"));
     }
-    let deny = |checks: &[&str]| {
+    for manifest in licences::MANIFESTS {
         let mut cargo = process::cargo();
-        cargo.args(["deny", "check"]).args(checks);
-        cargo
-    };
-    process::show(&mut deny(&["licenses", "bans", "sources"]), STEP_DEADLINE)?;
-    match process::output(&mut deny(&["advisories"]), ADVISORIES_DEADLINE) {
+        cargo.args(["deny", "--manifest-path", manifest, "check", "--config", "deny.toml"]);
+        process::show(cargo.args(["licenses", "bans", "sources"]), STEP_DEADLINE)?;
+    }
+    let mut advisories = process::cargo();
+    advisories.args(["deny", "check", "advisories"]);
+    match process::output(&mut advisories, ADVISORIES_DEADLINE) {
         Ok(_) => Ok("cargo-deny, advisories too".to_owned()),
         Err(error) if is_unreachable(&error.to_string()) => {
             Ok("cargo-deny; advisories skipped: their database can't be reached".to_owned())
