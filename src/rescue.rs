@@ -243,12 +243,13 @@ pub fn entries(generations: &[Generation]) -> String {
     if generations.is_empty() {
         return "Nothing was found to boot.".into();
     }
-    let rows = (0..generations.len()).flat_map(|index| {
-        let row = text::row(generations, index, text::LINE_WIDTH);
-        [row, format!("    {}", text::ascii(&generations[index].id))]
+    let rows = generations.iter().flat_map(|generation| {
+        let broken =
+            generation.broken.as_ref().map(|broken| format!("  broken: {}", text::reason(broken)));
+        let name = text::name(generation) + &broken.unwrap_or_default();
+        [text::shortened(&name, text::LINE_WIDTH), format!("    {}", text::ascii(&generation.id))]
     });
-    let lines: Vec<_> =
-        core::iter::once(text::header(generations, text::LINE_WIDTH)).chain(rows).collect();
+    let lines: Vec<_> = core::iter::once("What was found to boot:".into()).chain(rows).collect();
     lines.join("\n")
 }
 

@@ -12,10 +12,11 @@ use core::{mem, time::Duration};
 
 use super::{
     Choice, Outcome,
+    columns::Columns,
     countdown::is_announced,
     line::LineView,
     screen::{Renderer, Screen, Style},
-    state::{MAX_COMMAND_LINE, State, View},
+    state::{Input, MAX_COMMAND_LINE, State, View},
     text,
 };
 
@@ -32,6 +33,9 @@ const SMALLEST_SCREEN: (u16, u16) = (12, 60);
 const OTHER_ROWS: usize = 5 + MESSAGE_ROWS;
 
 const MESSAGE_ROWS: usize = 3;
+
+/// Columns for a line that is typed, behind its prompt.
+const INPUT_WIDTH: usize = 66;
 
 /// Row of the list's first entry, and of the first line of a page.
 const FIRST_ROW: usize = 2;
@@ -154,11 +158,8 @@ impl Display {
         let text = match outcome {
             Outcome::Boot(Choice { by_person: false, .. }) if was_announced => return,
             Outcome::Boot(choice) => {
-                let name = state
-                    .rows
-                    .get(choice.index)
-                    .map(|row| text::name(&row.generation))
-                    .unwrap_or_default();
+                let row = state.list.rows().get(choice.index);
+                let name = row.map(|row| text::name(&row.generation)).unwrap_or_default();
                 let edited = if choice.command_line.is_some() { ", edited" } else { "" };
                 format!("Booting {name}{edited}")
             }
@@ -186,11 +187,12 @@ struct Lines {
     listed: bool,
     /// Whether the last line has no end yet.
     open: bool,
-    /// Seconds of the countdown that were sent last.
-    counted: Option<u32>,
-    selected: Option<usize>,
+    /// Seconds of the countdown that were sent last, and to which row.
+    counted: Option<(u32, usize)>,
+    /// Identity of the selected row that was sent last, and its text.
+    selected: Option<String>,
     notice: Option<String>,
-    editor: Option<LineView>,
+    input: Option<(Input, LineView)>,
 }
 
 impl Lines {
@@ -208,28 +210,33 @@ impl Lines {
         self.count(state, now, out);
     }
 
+    /// The first rows that are to be seen, and the default.
     fn list(&mut self, state: &State, out: &mut Vec<u8>) {
         self.listed = true;
-        let generations = &state.rows;
+        let columns = Columns::new(state.list.rows(), text::LINE_WIDTH);
+        let visible = state.list.visible();
+        let (shown, rest) = visible.split_at(visible.len().min(ROWS_OF_LOG));
         self.line(&state.title, out);
-        self.line(&text::header(generations, text::LINE_WIDTH), out);
-        let shown = generations.len().min(ROWS_OF_LOG);
-        for index in 0..shown {
-            self.line(&text::row(generations, index, text::LINE_WIDTH), out);
+        self.line(&columns.header(), out);
+        for &index in shown {
+            self.line(&row(state, &columns, index), out);
         }
-        let default = state.default().filter(|&default| default >= shown);
+        let default = state.list.default().filter(|default| rest.contains(default));
         if let Some(default) = default {
             self.line("  ..", out);
-            self.line(&text::row(generations, default, text::LINE_WIDTH), out);
+            self.line(&row(state, &columns, default), out);
         }
-        let rest = generations.len() - shown - usize::from(default.is_some());
-        if rest > 0 {
-            self.line(&format!("  and {rest} more"), out);
+        let left = rest.len() - usize::from(default.is_some());
+        if left > 0 {
+            self.line(&format!("  and {left} more"), out);
+        }
+        if visible.is_empty() {
+            self.line(&nothing_matches(state), out);
         }
     }
 
     fn hint(&mut self, state: &State, out: &mut Vec<u8>) {
-        let text = match state.default().and_then(|default| state.rows.get(default)) {
+        let text = match state.default_row() {
             Some(default) => format!(
                 "Enter boots {}, any other key opens the menu.",
                 text::shortened(&text::name(&default.generation), 36)
@@ -241,28 +248,28 @@ impl Lines {
 
     /// `Booting generation 42 in 5 4 3 2 1`: a word a second stays readable wherever it ends up.
     fn count(&mut self, state: &State, now: Duration, out: &mut Vec<u8>) {
-        let Some(seconds) = state.countdown.remaining(now) else {
+        let counted = state.countdown.remaining(now).zip(state.list.default());
+        let (Some((seconds, index)), Some(default)) = (counted, state.default_row()) else {
             if self.counted.take().is_some() {
                 self.end_line(out);
             }
             return;
         };
-        let Some(default) = state.default().and_then(|default| state.rows.get(default)) else {
-            return;
-        };
         match self.counted {
-            None => {
+            Some((before, of)) if of == index => {
+                if seconds >= before || !is_announced(seconds) {
+                    return;
+                }
+                out.extend_from_slice(format!(" {seconds}").as_bytes());
+            }
+            _ => {
                 self.end_line(out);
                 let name = text::shortened(&text::name(&default.generation), 36);
                 out.extend_from_slice(format!("Booting {name} in {seconds}").as_bytes());
                 self.open = true;
             }
-            Some(before) if seconds < before && is_announced(seconds) => {
-                out.extend_from_slice(format!(" {seconds}").as_bytes());
-            }
-            Some(_) => return,
         }
-        self.counted = Some(seconds);
+        self.counted = Some((seconds, index));
     }
 
     /// Somebody is there who has to get along with lines.
@@ -274,29 +281,39 @@ impl Lines {
             self.list(state, out);
         }
         self.listed = true;
-        self.line(text::KEYS, out);
+        self.line(keys_of_list(state, text::LINE_WIDTH), out);
     }
 
     /// What a key changed.
     fn follow(&mut self, state: &mut State, now: Duration, out: &mut Vec<u8>) {
         self.page(state, out);
-        if self.editor.is_some() && !matches!(state.view, View::Editor(_)) {
-            self.editor = None;
-            self.selected = None;
-        }
-        if self.selected != Some(state.selected) {
-            self.selected = Some(state.selected);
-            let row = text::row(&state.rows, state.selected, text::LINE_WIDTH);
-            self.line(&format!("> {}", row.get(2..).unwrap_or_default()), out);
-        }
+        self.end_input(state, out);
+        self.selection(state, out);
         if self.notice != state.notice {
             self.notice.clone_from(&state.notice);
             if let Some(notice) = &state.notice {
                 self.line(notice, out);
+                self.input = None;
             }
         }
-        if !self.edit(state, out) {
+        if !self.input(state, out) {
             self.count(state, now, out);
+        }
+    }
+
+    /// The selected row, whenever it is another one or says something else; not while a filter is
+    /// typed, when each letter may change it.
+    fn selection(&mut self, state: &State, out: &mut Vec<u8>) {
+        if matches!(state.view, View::Filter(_)) {
+            return;
+        }
+        let columns = Columns::new(state.list.rows(), text::LINE_WIDTH);
+        let text = state.list.selected().map(|index| row(state, &columns, index));
+        if self.selected != text {
+            if let Some(text) = &text {
+                self.line(&format!("> {}", text.get(2..).unwrap_or_default()), out);
+            }
+            self.selected = text;
         }
     }
 
@@ -309,15 +326,37 @@ impl Lines {
         state.view = View::List;
     }
 
-    /// Keeps the edited line up to date; gives whether there is one.
-    fn edit(&mut self, state: &mut State, out: &mut Vec<u8>) -> bool {
-        let View::Editor(line) = &mut state.view else { return false };
-        if self.editor.is_none() {
-            self.line(text::EDITOR_KEYS, out);
+    /// Shows what a line was typed for, if it is typed no more.
+    fn end_input(&mut self, state: &mut State, out: &mut Vec<u8>) {
+        let Some((before, _)) = self.input else { return };
+        let now = state.input(INPUT_WIDTH).map(|(input, _)| input);
+        if now == Some(before) {
+            return;
+        }
+        self.input = None;
+        match before {
+            Input::CommandLine => self.selected = None,
+            Input::Filter => {
+                self.list(state, out);
+                self.selected = None;
+            }
+            Input::Password => {}
+        }
+    }
+
+    /// Keeps the line that is typed up to date; gives whether there is one.
+    fn input(&mut self, state: &mut State, out: &mut Vec<u8>) -> bool {
+        let Some((input, window)) = state.input(INPUT_WIDTH) else { return false };
+        if self.input.is_none() {
+            self.end_line(out);
+            match input {
+                Input::CommandLine => self.line(keys_of_input(input), out),
+                _ => out.extend_from_slice(prompt(input).as_bytes()),
+            }
             self.open = true;
         }
-        let view = self.editor.get_or_insert_default();
-        view.update(&line.window(text::LINE_WIDTH), out);
+        let (_, view) = self.input.get_or_insert_with(|| (input, LineView::default()));
+        view.update(&window, out);
         true
     }
 
@@ -341,61 +380,131 @@ impl Lines {
 fn compose(state: &mut State, rows: usize, columns: usize, now: Duration) -> Screen {
     let mut screen = Screen::new(rows, columns);
     let last = screen.rows() - 1;
+    let width = screen.width();
     screen.write(last - 1, 0, &state.status(now), Style::Plain);
     screen.set_cursor(last, 0);
-    let (title, keys) = match &mut state.view {
-        View::List => {
+    let mut keys = keys_of_list(state, width);
+    let title = match &mut state.view {
+        View::List | View::Filter(_) | View::Password(_) => {
             compose_list(state, &mut screen);
-            (state.title.clone(), text::KEYS)
+            state.title.clone()
         }
         View::Page(page) => {
+            keys = "Up, Down, PageUp, PageDown: scroll   Esc: back";
             let room = screen.rows() - FIRST_ROW - 3;
             page.top = page.top.min(page.lines.len().saturating_sub(room));
             for (row, line) in page.lines.iter().skip(page.top).take(room).enumerate() {
                 screen.write(FIRST_ROW + row, 0, line, Style::Plain);
             }
-            (page.title.clone(), text::PAGE_KEYS)
+            page.title.clone()
         }
         View::Editor(line) => {
-            let window = line.window(screen.width());
-            screen.write(FIRST_ROW, 0, &window.text, Style::Plain);
-            screen.set_cursor(FIRST_ROW, window.cursor);
             let length = format!("{} of {MAX_COMMAND_LINE} bytes", line.text().len());
             screen.write(FIRST_ROW + 2, 0, &length, Style::Plain);
-            let name = state
-                .rows
-                .get(state.selected)
-                .map(|row| text::name(&row.generation))
-                .unwrap_or_default();
-            (format!("Command line of {name}, for this boot"), text::EDITOR_KEYS)
+            let name = state.list.selected_row().map(|row| text::name(&row.generation));
+            format!("Command line of {}, for this boot", name.unwrap_or_default())
         }
     };
+    if let Some(input) = compose_input(state, &mut screen) {
+        keys = keys_of_input(input);
+    }
     screen.write(0, 0, &title, Style::Bold);
     screen.write(last, 0, keys, Style::Plain);
     screen
 }
 
+/// The line that is typed: a command line on top, others in the place of the status.
+fn compose_input(state: &mut State, screen: &mut Screen) -> Option<Input> {
+    let width = match &state.view {
+        View::Editor(_) => screen.width(),
+        _ => screen.width().min(INPUT_WIDTH),
+    };
+    let (input, window) = state.input(width)?;
+    let prompt = prompt(input);
+    let row = if input == Input::CommandLine { FIRST_ROW } else { screen.rows() - 2 };
+    screen.write(row, 0, &" ".repeat(screen.width()), Style::Plain);
+    screen.write(row, 0, prompt, Style::Plain);
+    screen.write(row, prompt.len(), &window.text, Style::Plain);
+    screen.set_cursor(row, prompt.len() + window.cursor);
+    Some(input)
+}
+
 fn compose_list(state: &mut State, screen: &mut Screen) {
     let room = screen.rows() - OTHER_ROWS;
-    scroll(state, room);
-    let generations = &state.rows;
-    let end = generations.len().min(state.top + room);
     let width = screen.width();
-    screen.write(1, 0, &text::header(generations, width), Style::Plain);
-    if end - state.top < generations.len() {
-        let place = format!("{}-{end} of {}", state.top + 1, generations.len());
+    let (top, shown) = state.list.scroll(room);
+    let shown = shown.to_vec();
+    let columns = Columns::new(state.list.rows(), width);
+    screen.write(1, 0, &columns.header(), Style::Plain);
+    if let Some(place) = place(state, top, shown.len()) {
         screen.write(0, width - place.len(), &place, Style::Plain);
     }
-    for index in state.top..end {
-        let row = FIRST_ROW + index - state.top;
-        screen.write(row, 0, &text::row(generations, index, width), Style::Plain);
-        if index == state.selected {
-            screen.write(row, 0, ">", Style::Plain);
-            screen.highlight(row, Style::Reverse);
-            screen.set_cursor(row, 0);
+    let selected = state.list.selected();
+    for (row_of_list, &index) in shown.iter().enumerate() {
+        let place = FIRST_ROW + row_of_list;
+        screen.write(place, 0, &row(state, &columns, index), Style::Plain);
+        if Some(index) == selected {
+            screen.write(place, 0, ">", Style::Plain);
+            screen.highlight(place, Style::Reverse);
+            screen.set_cursor(place, 0);
         }
     }
+    if shown.is_empty() {
+        screen.write(FIRST_ROW, 2, &nothing_matches(state), Style::Plain);
+    }
     compose_messages(state, screen);
+}
+
+/// What of the list is on the screen, unless that is all of it.
+fn place(state: &State, top: usize, shown: usize) -> Option<String> {
+    let (visible, all) = (state.list.visible().len(), state.list.rows().len());
+    if state.list.is_filtered() {
+        Some(format!("{visible} of {all} match"))
+    } else if shown < visible {
+        Some(format!("{}-{} of {visible}", top + 1, top + shown))
+    } else {
+        None
+    }
+}
+
+fn nothing_matches(state: &State) -> String {
+    if !state.list.is_filtered() {
+        return "Nothing was found to boot.".into();
+    }
+    match state.list.unread() {
+        0 => "Nothing matches. Esc shows the whole list.".into(),
+        unread => format!("Nothing matches yet; {unread} are still to be read."),
+    }
+}
+
+fn row(state: &State, columns: &Columns, index: usize) -> String {
+    let row = state.list.rows().get(index);
+    row.map(|row| columns.row(index, row, state.list.folded(index))).unwrap_or_default()
+}
+
+/// The keys of the list, in one row: the most needed ones.
+fn keys_of_list(state: &State, width: usize) -> &'static str {
+    match (width, state.list.has_folds()) {
+        (..70, _) => "Enter boot  s default  / filter  d details  ? help",
+        (_, false) => "Enter boot  s default  / filter  e edit  d details  c prompt  ? help",
+        (_, true) => "Enter boot  Right open [+]  s default  / filter  e edit  d details  ? help",
+    }
+}
+
+fn keys_of_input(input: Input) -> &'static str {
+    match input {
+        Input::CommandLine => "Enter: boot with this command line   Esc: back without it",
+        Input::Filter => "Up, Down: select   Enter: back to the list   Esc: the whole list",
+        Input::Password => "Enter: try it   Esc: back without it",
+    }
+}
+
+fn prompt(input: Input) -> &'static str {
+    match input {
+        Input::CommandLine => "",
+        Input::Filter => "Filter: ",
+        Input::Password => "Password: ",
+    }
 }
 
 /// The notice, or the last messages: why the boot before failed is what was said last.
@@ -412,14 +521,4 @@ fn compose_messages(state: &State, screen: &mut Screen) {
     for (row, text) in texts.iter().take(MESSAGE_ROWS).enumerate() {
         screen.write(first_row + row, 0, &text::shortened(text, width), Style::Plain);
     }
-}
-
-/// Brings the selection onto the screen, by half a screen at a time: each scroll sends all rows.
-fn scroll(state: &mut State, room: usize) {
-    state.shown = room;
-    let visible = state.top..state.top + room;
-    if !visible.contains(&state.selected) {
-        state.top = state.selected.saturating_sub(room / 2);
-    }
-    state.top = state.top.min(state.rows.len().saturating_sub(room));
 }

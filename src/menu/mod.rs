@@ -14,11 +14,16 @@
 
 #![forbid(unsafe_code)]
 
+mod columns;
 mod countdown;
 mod display;
 pub mod keys;
 pub mod line;
+mod list;
+mod lock;
 pub(crate) mod noise;
+mod page;
+pub mod password;
 pub mod screen;
 mod state;
 #[cfg(test)]
@@ -26,7 +31,7 @@ mod tests;
 pub(crate) mod text;
 
 use alloc::{string::String, vec::Vec};
-use core::{borrow::Borrow, time::Duration};
+use core::time::Duration;
 
 use self::{
     display::Display,
@@ -61,12 +66,6 @@ impl Row {
     /// One of which the state record says nothing.
     pub fn new(generation: Generation) -> Self {
         Self { generation, volume: None, standing: None, last_booted: false, rolled_back: false }
-    }
-}
-
-impl Borrow<Generation> for Row {
-    fn borrow(&self) -> &Generation {
-        &self.generation
     }
 }
 
@@ -122,7 +121,7 @@ impl Menu {
     pub fn new(rows: Vec<Row>, settings: &Settings, messages: &[String], now: Duration) -> Self {
         let state = State::new(rows, settings, messages, now);
         Self {
-            silent: settings.timeout == Timeout::Immediate && state.default().is_some(),
+            silent: settings.timeout == Timeout::Immediate && state.list.default().is_some(),
             state,
             display: Display::new(),
             decoder: Decoder::default(),
@@ -136,6 +135,10 @@ impl Menu {
     /// selected, opened or edited stays on its generation; only if that is gone, it is given up.
     pub fn update(&mut self, rows: Vec<Row>) {
         self.state.update(rows);
+        if self.display.is_log() {
+            // Enter boots what the log says that it boots.
+            self.state.list.select_default();
+        }
     }
 
     /// Index of a row that is not read yet and that somebody is waiting to see. Read it when no key
@@ -144,7 +147,7 @@ impl Menu {
         if self.silent || self.display.is_log() {
             return None;
         }
-        self.state.wanted()
+        self.state.list.wanted()
     }
 
     /// Says `text` until the next key.

@@ -4,25 +4,21 @@
 
 #![forbid(unsafe_code)]
 
-use alloc::{
-    borrow::ToOwned,
-    format,
-    string::{String, ToString},
-    vec::Vec,
-};
-use core::{iter, mem, time::Duration};
+use alloc::{borrow::ToOwned, format, string::String, vec::Vec};
+use core::{mem, time::Duration};
 
 use super::{
-    Choice, Outcome, Row,
+    Choice, Outcome, Row, columns,
     countdown::Countdown,
     keys::Key,
-    line::{Edit, LineEditor},
+    line::{Edit, LineEditor, Window},
+    list::{List, Selection},
+    lock::{Gate, Lock},
+    page::{Facts, Kind, Page, Read},
+    password::MAX_PASSWORD,
     text,
 };
-use crate::{
-    error::Code,
-    nixos::{Generation, Settings},
-};
+use crate::{error::Code, nixos::Settings};
 
 /// Enter counts when nothing follows it for this long: on a babbling line something does.
 pub(super) const QUIET: Duration = Duration::from_millis(30);
@@ -50,26 +46,25 @@ const BABBLE_WAIT: Duration = Duration::from_secs(10);
 /// `arch/arm64/include/uapi/asm/setup.h`).
 pub(super) const MAX_COMMAND_LINE: usize = 2047;
 
-/// Width of pages; every terminal that is drawn on is as wide or cuts them off.
-const PAGE_WIDTH: usize = 78;
+/// Longest filter in bytes.
+const MAX_FILTER: usize = 60;
+
+/// Without a key for this long nobody is going to type a password.
+const PASSWORD_WAIT: Duration = Duration::from_secs(60);
 
 /// The menu without its terminal.
 pub(super) struct State {
-    pub rows: Vec<Row>,
+    pub list: List,
     pub title: String,
     pub hidden: bool,
     /// Printable ASCII.
     pub messages: Vec<String>,
-    pub selected: usize,
-    /// First row of the list that is on the screen.
-    pub top: usize,
-    /// How many rows of the list the screen has room for.
-    pub shown: usize,
     pub view: View,
     pub countdown: Countdown,
     /// What the last key led to, if that is not to be seen elsewhere.
     pub notice: Option<String>,
     pub babbling: bool,
+    lock: Lock,
     digits: Option<Digits>,
     pending: Option<Pending>,
     /// Until when keys are doubted.
@@ -83,14 +78,34 @@ pub(super) enum View {
     List,
     Page(Page),
     Editor(LineEditor),
+    /// The list, while its filter is typed.
+    Filter(LineEditor),
+    /// The list, while a password is typed.
+    Password(Asking),
 }
 
-/// Text to read.
-pub(super) struct Page {
-    pub title: String,
-    pub lines: Vec<String>,
-    /// First line that is on the screen.
-    pub top: usize,
+/// A password that is being typed.
+pub(super) struct Asking {
+    typed: LineEditor,
+    /// What it is for.
+    wanted: Locked,
+    until: Duration,
+}
+
+/// What may need a password.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Locked {
+    Edit,
+    SetDefault,
+    Prompt,
+}
+
+/// Which line is being typed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Input {
+    CommandLine,
+    Filter,
+    Password,
 }
 
 /// A number that is being typed.
@@ -109,6 +124,7 @@ struct Pending {
 enum Action {
     Boot,
     SetDefault,
+    CheckPassword,
     Prompt,
     Reset,
     PowerOff,
@@ -129,74 +145,56 @@ impl State {
         now: Duration,
     ) -> Self {
         let title = settings.title.as_deref().unwrap_or("NixOS generations");
-        let mut state = Self {
-            rows,
+        let list = List::new(rows);
+        let countdown = match list.default() {
+            Some(_) => Countdown::new(settings.timeout, now),
+            None => Countdown::Off,
+        };
+        Self {
+            list,
             title: format!("Firn {}  {}", env!("CARGO_PKG_VERSION"), text::ascii(title)),
             hidden: settings.hidden,
             messages: messages.iter().map(|message| text::ascii(message)).collect(),
-            selected: 0,
-            top: 0,
-            shown: 0,
             view: View::List,
-            countdown: Countdown::Off,
+            countdown,
             notice: None,
             babbling: false,
+            lock: Lock::new(settings.access.clone()),
             digits: None,
             pending: None,
             doubted_until: None,
             asked: None,
-        };
-        if let Some(default) = state.default() {
-            state.selected = default;
-            state.countdown = Countdown::new(settings.timeout, now);
         }
-        state
     }
 
-    /// The generation that boots when nobody chooses.
-    pub(super) fn default(&self) -> Option<usize> {
-        let boots = |row: &Row| row.generation.default && row.generation.broken.is_none();
-        self.rows.iter().position(boots)
+    /// The row that boots when nobody chooses.
+    pub(super) fn default_row(&self) -> Option<&Row> {
+        self.list.rows().get(self.list.default()?)
     }
 
     /// Takes in a new list.
     pub(super) fn update(&mut self, rows: Vec<Row>) {
-        let before = mem::replace(&mut self.rows, rows);
-        let Some(selected) = before.get(self.selected) else {
-            self.selected = self.default().unwrap_or(0);
-            return;
-        };
-        if let Some(index) = self.find_again(selected) {
-            self.selected = index;
-            return;
+        if self.list.update(rows) == Selection::Lost {
+            self.give_up_selection();
+        } else if let (View::Page(page), Some(row)) = (&mut self.view, self.list.selected_row())
+            && page.kind == Kind::Details
+        {
+            *page = Page { top: page.top, ..Page::details(row) };
         }
-        self.selected = self.selected.min(self.rows.len().saturating_sub(1));
-        self.pending = None;
-        self.view = View::List;
-        self.notice = Some("What was selected is not in the list any more.".to_owned());
     }
 
-    /// Where a generation of the list before is now.
-    fn find_again(&self, row: &Row) -> Option<usize> {
-        let wanted = &row.generation;
-        let position = |same: &dyn Fn(&Generation) -> bool| {
-            self.rows.iter().position(|row| same(&row.generation))
+    /// What was selected is gone: nothing is done to what has taken its place.
+    fn give_up_selection(&mut self) {
+        self.pending = self.pending.take().filter(|pending| pending.action.is_announced());
+        let is_about_it = match &self.view {
+            View::Editor(_) | View::Password(_) => true,
+            View::Page(page) => page.kind == Kind::Details,
+            View::List | View::Filter(_) => false,
         };
-        // The identity of one that was not read is replaced when it is.
-        position(&|other| other.id == wanted.id).or_else(|| {
-            position(&|other| {
-                wanted.number.is_some()
-                    && other.number == wanted.number
-                    && other.profile == wanted.profile
-                    && other.specialisation == wanted.specialisation
-            })
-        })
-    }
-
-    /// A row on the screen that is not read yet.
-    pub(super) fn wanted(&self) -> Option<usize> {
-        let unread = |&index: &usize| self.rows.get(index).is_some_and(|r| r.generation.unread);
-        iter::once(self.selected).chain(self.top..self.top + self.shown).find(unread)
+        if is_about_it {
+            self.view = View::List;
+        }
+        self.say("What was selected is not in the list any more.");
     }
 
     /// Says something until the next key.
@@ -204,16 +202,30 @@ impl State {
         self.notice = Some(text::ascii(text));
     }
 
+    /// The line that is being typed, if there is one, in `width` columns.
+    pub(super) fn input(&mut self, width: usize) -> Option<(Input, Window)> {
+        Some(match &mut self.view {
+            View::List | View::Page(_) => return None,
+            View::Editor(line) => (Input::CommandLine, line.window(width)),
+            View::Filter(line) => (Input::Filter, line.window(width)),
+            View::Password(asking) => {
+                let Window { text, cursor } = asking.typed.window(width);
+                (Input::Password, Window { text: "*".repeat(text.len()), cursor })
+            }
+        })
+    }
+
     /// Takes in a key that a person pressed.
     pub(super) fn key(&mut self, key: Key, now: Duration) -> Handled {
         if self.cancel_pending() {
-            self.notice = Some("Cancelled.".to_owned());
+            self.say("Cancelled.");
             return Handled::Yes;
         }
-        // Enter is over before a countdown that it does not stop could disturb anybody.
-        if key != Key::Enter {
+        // A boot is over before a countdown that it does not stop could disturb anybody.
+        if key != Key::Enter || !matches!(self.view, View::List | View::Editor(_)) {
             self.countdown.stop(now);
         }
+        self.lock.key(now);
         self.notice = None;
         match (&mut self.view, key) {
             (View::List, Key::Alt(character)) => {
@@ -222,8 +234,9 @@ impl State {
             }
             (View::List, key) => self.key_of_list(key, now),
             (View::Page(page), key) => match page.key(key) {
-                Some(handled) => handled,
-                None => self.back(),
+                Read::Handled => Handled::Yes,
+                Read::Unbound => Handled::No,
+                Read::Left => self.back(),
             },
             (View::Editor(line), key) => match line.handle(key) {
                 Edit::Handled => Handled::Yes,
@@ -231,13 +244,15 @@ impl State {
                 Edit::Entered => self.defer(Action::Boot, QUIET, now),
                 Edit::Cancelled => self.back(),
             },
+            (View::Filter(_), key) => self.key_of_filter(key),
+            (View::Password(_), key) => self.key_of_password(key, now),
         }
     }
 
     /// Something arrived that is no key: nothing is done that was only waiting for silence.
     pub(super) fn disturbed(&mut self) {
         if self.cancel_pending() {
-            self.notice = Some("Cancelled.".to_owned());
+            self.say("Cancelled.");
         }
     }
 
@@ -258,7 +273,7 @@ impl State {
             }
         };
         self.countdown.stop(now);
-        self.notice = Some(notice.to_owned());
+        self.say(notice);
     }
 
     /// The line babbles: nobody can be working at it.
@@ -266,6 +281,7 @@ impl State {
         self.babbling = true;
         self.pending = None;
         self.view = View::List;
+        self.list.set_filter("");
         self.countdown.restart(BABBLE_WAIT, now);
     }
 
@@ -274,11 +290,15 @@ impl State {
         if self.digits.as_ref().is_some_and(|digits| now >= digits.until) {
             self.digits = None;
         }
+        if matches!(&self.view, View::Password(asking) if now >= asking.until) {
+            self.view = View::List;
+            self.say("No password was given.");
+        }
         match &self.pending {
             Some(pending) if now >= pending.due => {
                 let action = pending.action;
                 self.pending = None;
-                self.act(action)
+                self.act(action, now)
             }
             Some(_) => Outcome::Stay,
             None => self.when_nobody_chooses(now),
@@ -296,7 +316,7 @@ impl State {
                 None => "The serial line babbles: keys are ignored until it is calm.".to_owned(),
             };
         }
-        match (&self.countdown, self.default()) {
+        match (&self.countdown, self.list.default()) {
             (Countdown::Running { .. }, _) => {
                 format!("{} Any key stops this.", self.countdown_text(now).unwrap_or_default())
             }
@@ -311,7 +331,7 @@ impl State {
     }
 
     fn countdown_text(&self, now: Duration) -> Option<String> {
-        let name = text::name(&self.rows.get(self.default()?)?.generation);
+        let name = text::name(&self.default_row()?.generation);
         let mut name = text::shortened(&name, 40);
         if let Some(first) = name.get_mut(..1) {
             first.make_ascii_uppercase();
@@ -323,29 +343,66 @@ impl State {
         if !matches!(key, Key::Character('0'..='9')) {
             self.digits = None;
         }
-        let last = self.rows.len().saturating_sub(1);
         match key {
-            Key::Up | Key::Character('k') => self.selected = self.selected.saturating_sub(1),
-            Key::Down | Key::Character('j') => self.selected = last.min(self.selected + 1),
-            Key::PageUp => self.selected = self.selected.saturating_sub(10),
-            Key::PageDown => self.selected = last.min(self.selected + 10),
-            Key::Home => self.selected = 0,
-            Key::End => self.selected = last,
+            Key::Up | Key::Character('k') => self.list.step(false),
+            Key::Down | Key::Character('j') => self.list.step(true),
+            Key::PageUp => self.list.page(false),
+            Key::PageDown => self.list.page(true),
+            Key::Home => self.list.end(false),
+            Key::End => self.list.end(true),
+            Key::Right | Key::Character('+') => self.open_fold(),
+            Key::Left | Key::Character('-') => self.list.close_fold(),
             Key::Character(digit @ '0'..='9') => self.digit(digit, now),
-            Key::Enter | Key::Character('o') => return self.if_bootable(Action::Boot, now),
-            Key::Character('s') => return self.if_bootable(Action::SetDefault, now),
-            Key::Character('e') => self.edit(),
+            Key::Character('/') => self.view = View::Filter(LineEditor::new("", MAX_FILTER)),
+            Key::Enter | Key::Character('o') => return self.boot(now),
+            Key::Character('s') => return self.if_allowed(Locked::SetDefault, now),
+            Key::Character('e') => return self.if_allowed(Locked::Edit, now),
+            Key::Character('c') => return self.if_allowed(Locked::Prompt, now),
             Key::Character('d') => self.show_details(),
             Key::Character('m') => self.show_messages(),
             Key::Character('?' | 'h') => self.show_help(),
-            Key::Character('c') => return self.defer(Action::Prompt, QUIET, now),
             Key::Character('r') => return self.defer(Action::Reset, RESET_WAIT, now),
             Key::Character('p') => return self.defer(Action::PowerOff, POWER_OFF_WAIT, now),
-            // Leaving the list has nowhere to lead; a blank is the key for "any key".
-            Key::Escape | Key::Character(' ' | 'q') | Key::Control('l' | 'c') => {}
+            Key::Escape | Key::Control('c') => self.show_all(),
+            // A key for "any key".
+            Key::Character(' ' | 'q') | Key::Control('l') => {}
             _ => return Handled::No,
         }
         Handled::Yes
+    }
+
+    fn key_of_filter(&mut self, key: Key) -> Handled {
+        let View::Filter(line) = &mut self.view else { return Handled::No };
+        match key {
+            Key::Up => self.list.step(false),
+            Key::Down => self.list.step(true),
+            Key::PageUp => self.list.page(false),
+            Key::PageDown => self.list.page(true),
+            key => match line.handle(key) {
+                Edit::Handled => self.list.set_filter(line.text()),
+                Edit::Unbound => return Handled::No,
+                Edit::Entered => return self.back(),
+                Edit::Cancelled => {
+                    self.show_all();
+                    return self.back();
+                }
+            },
+        }
+        Handled::Yes
+    }
+
+    fn key_of_password(&mut self, key: Key, now: Duration) -> Handled {
+        let View::Password(asking) = &mut self.view else { return Handled::No };
+        asking.until = now.saturating_add(PASSWORD_WAIT);
+        match asking.typed.handle(key) {
+            Edit::Handled => Handled::Yes,
+            Edit::Unbound => Handled::No,
+            Edit::Entered if !asking.typed.text().is_empty() => {
+                self.say("Checking the password ..");
+                self.defer(Action::CheckPassword, QUIET, now)
+            }
+            Edit::Entered | Edit::Cancelled => self.back(),
+        }
     }
 
     fn back(&mut self) -> Handled {
@@ -353,46 +410,90 @@ impl State {
         Handled::Yes
     }
 
+    fn show_all(&mut self) {
+        if self.list.is_filtered() {
+            self.list.set_filter("");
+            self.say("The whole list is shown again.");
+        }
+    }
+
+    fn open_fold(&mut self) {
+        let names = self.list.open_fold();
+        let notice = match names.len() {
+            0 => "There are no specialisations to show.".to_owned(),
+            1 => format!("One specialisation: {}", names.join(", ")),
+            count => format!("{count} specialisations: {}", names.join(", ")),
+        };
+        self.say(&notice);
+    }
+
     fn digit(&mut self, digit: char, now: Duration) {
         let mut typed = self.digits.take().map(|digits| digits.typed).unwrap_or_default();
         typed.push(digit);
-        match self.find(&typed) {
-            Some(index) => {
-                self.selected = index;
-                self.digits = Some(Digits { typed, until: now.saturating_add(DIGITS_WAIT) });
-            }
-            None => self.notice = Some(format!("There is no {typed}.")),
+        if self.list.select_number(&typed) {
+            self.digits = Some(Digits { typed, until: now.saturating_add(DIGITS_WAIT) });
+        } else {
+            self.say(&format!("There is no {typed}."));
         }
     }
 
-    /// The entry of a number, or the first whose number begins like that.
-    fn find(&self, typed: &str) -> Option<usize> {
-        if !text::are_numbered(&self.rows) {
-            let place = typed.parse::<usize>().ok()?.checked_sub(1)?;
-            return (place < self.rows.len()).then_some(place);
+    fn boot(&mut self, now: Duration) -> Handled {
+        if self.is_bootable() { self.defer(Action::Boot, QUIET, now) } else { Handled::Yes }
+    }
+
+    /// Does what may need a password, or asks for it.
+    fn if_allowed(&mut self, wanted: Locked, now: Duration) -> Handled {
+        if wanted != Locked::Prompt && !self.is_bootable() {
+            return Handled::Yes;
         }
-        let position = |matches: &dyn Fn(&str) -> bool| {
-            let number = |row: &Row| row.generation.number.map(|number| number.to_string());
-            self.rows.iter().position(|row| number(row).is_some_and(|number| matches(&number)))
+        match (self.lock.gate(now), wanted) {
+            (Gate::Open, Locked::Edit) => self.edit(),
+            (Gate::Open, Locked::SetDefault) => return self.defer(Action::SetDefault, QUIET, now),
+            (Gate::Open, Locked::Prompt) => return self.defer(Action::Prompt, QUIET, now),
+            (Gate::Ask, wanted) => self.ask(wanted, now),
+            (Gate::Closed(reason), _) => self.say(&reason),
+        }
+        Handled::Yes
+    }
+
+    fn ask(&mut self, wanted: Locked, now: Duration) {
+        self.view = View::Password(Asking {
+            typed: LineEditor::new("", MAX_PASSWORD),
+            wanted,
+            until: now.saturating_add(PASSWORD_WAIT),
+        });
+    }
+
+    fn check_password(&mut self, now: Duration) -> Outcome {
+        let View::Password(asking) = mem::replace(&mut self.view, View::List) else {
+            return Outcome::Stay;
         };
-        position(&|number| number == typed)
-            .or_else(|| position(&|number| number.starts_with(typed)))
-    }
-
-    fn if_bootable(&mut self, action: Action, now: Duration) -> Handled {
-        if self.is_bootable() { self.defer(action, QUIET, now) } else { Handled::Yes }
+        self.notice = None;
+        match (self.lock.open(asking.typed.text().as_bytes(), now), asking.wanted) {
+            (Ok(()), Locked::Edit) => self.edit(),
+            (Ok(()), Locked::SetDefault) => return self.act(Action::SetDefault, now),
+            (Ok(()), Locked::Prompt) => return Outcome::Rescue,
+            (Err(reason), wanted) => {
+                if self.lock.gate(now) == Gate::Ask {
+                    self.ask(wanted, now);
+                }
+                self.say(&reason);
+            }
+        }
+        Outcome::Stay
     }
 
     /// Whether the selection can be tried; says why if not. What failed while it was loaded may
     /// work the next time; what its source left incomplete will not.
     fn is_bootable(&mut self) -> bool {
-        let Some(Row { generation, .. }) = self.rows.get(self.selected) else {
-            self.notice = Some("There is nothing to boot.".to_owned());
+        let Some(row) = self.list.selected_row() else {
+            self.say("There is nothing to boot.");
             return false;
         };
-        match &generation.broken {
+        match &row.generation.broken {
             Some(broken) if matches!(broken.code, Code::EntryIncomplete | Code::EntryDamaged) => {
-                self.notice = Some(format!("Cannot be booted: {}", text::reason(broken)));
+                let notice = format!("Cannot be booted: {}", text::reason(broken));
+                self.say(&notice);
                 false
             }
             _ => true,
@@ -400,49 +501,50 @@ impl State {
     }
 
     fn edit(&mut self) {
-        if self.is_bootable() {
-            let command_line = &self.rows[self.selected].generation.files.command_line;
-            self.view = View::Editor(LineEditor::new(command_line, MAX_COMMAND_LINE));
+        match self.list.selected_row() {
+            Some(row) if row.generation.unread => {
+                self.say("It is not read yet: press e again in a moment.");
+            }
+            Some(row) => {
+                let command_line = &row.generation.files.command_line;
+                self.view = View::Editor(LineEditor::new(command_line, MAX_COMMAND_LINE));
+            }
+            None => {}
         }
     }
 
     fn show_details(&mut self) {
-        if let Some(Row { generation, .. }) = self.rows.get(self.selected) {
-            let title = format!("Details of {}", text::name(generation));
-            self.show(title, text::details(generation, PAGE_WIDTH));
+        if let Some(row) = self.list.selected_row() {
+            self.view = View::Page(Page::details(row));
         }
     }
 
     fn show_messages(&mut self) {
         if self.messages.is_empty() {
-            self.notice = Some("There are no messages.".to_owned());
-            return;
+            self.say("There are no messages.");
+        } else {
+            self.view = View::Page(Page::messages(&self.messages));
         }
-        let lines = self.messages.iter().flat_map(|text| text::wrapped(text, PAGE_WIDTH)).collect();
-        self.show("Messages".to_owned(), lines);
     }
 
     fn show_help(&mut self) {
-        let numbered = text::are_numbered(&self.rows);
-        self.show("Keys".to_owned(), text::help(numbered, PAGE_WIDTH));
-    }
-
-    fn show(&mut self, title: String, lines: Vec<String>) {
-        self.view = View::Page(Page { title, lines, top: 0 });
+        let facts = Facts {
+            numbered: columns::are_numbered(self.list.rows()),
+            locked: self.lock.is_there(),
+        };
+        self.view = View::Page(Page::help(&facts));
     }
 
     fn defer(&mut self, action: Action, wait: Duration, now: Duration) -> Handled {
         if self.is_doubtful(action, now) {
             self.asked = Some((action, now));
-            self.notice = Some("There is noise on the line: press it again to be sure.".to_owned());
+            self.say("There is noise on the line: press it again to be sure.");
             return Handled::Yes;
         }
         match action {
-            Action::Reset => self.notice = Some("Resets in a second; any key cancels.".to_owned()),
-            Action::PowerOff => {
-                self.notice = Some("Switches off in three seconds; any key cancels.".to_owned());
-            }
-            Action::Boot | Action::SetDefault | Action::Prompt => {}
+            Action::Reset => self.say("Resets in a second; any key cancels."),
+            Action::PowerOff => self.say("Switches off in three seconds; any key cancels."),
+            Action::Boot | Action::SetDefault | Action::CheckPassword | Action::Prompt => {}
         }
         self.pending = Some(Pending { action, due: now.saturating_add(wait) });
         Handled::Yes
@@ -454,9 +556,14 @@ impl State {
         let again = self
             .asked
             .is_some_and(|(before, at)| before == action && now.saturating_sub(at) < AGAIN_WAIT);
-        let harmless = action == Action::Boot
-            && matches!(self.view, View::List)
-            && self.default() == Some(self.selected);
+        let harmless = match action {
+            Action::Boot => {
+                matches!(self.view, View::List) && self.list.default() == self.list.selected()
+            }
+            // What a right password leads to is meant.
+            Action::CheckPassword => true,
+            _ => false,
+        };
         noisy && !again && !harmless
     }
 
@@ -465,24 +572,27 @@ impl State {
         self.pending.take().is_some_and(|pending| pending.action.is_announced())
     }
 
-    fn act(&mut self, action: Action) -> Outcome {
-        match action {
-            Action::SetDefault => Outcome::SetDefault(self.selected),
-            Action::Prompt => Outcome::Rescue,
-            Action::Reset => Outcome::Reset,
-            Action::PowerOff => Outcome::PowerOff,
-            Action::Boot => {
+    fn act(&mut self, action: Action, now: Duration) -> Outcome {
+        let selected = self.list.selected();
+        match (action, selected) {
+            (Action::Prompt, _) => Outcome::Rescue,
+            (Action::Reset, _) => Outcome::Reset,
+            (Action::PowerOff, _) => Outcome::PowerOff,
+            (Action::CheckPassword, _) => self.check_password(now),
+            (Action::SetDefault, Some(index)) => Outcome::SetDefault(index),
+            (Action::Boot, Some(index)) => {
                 let command_line = match &mut self.view {
                     View::Editor(line) => Some(line.take()),
-                    View::List | View::Page(_) => None,
+                    _ => None,
                 };
-                Outcome::Boot(Choice { index: self.selected, command_line, by_person: true })
+                Outcome::Boot(Choice { index, command_line, by_person: true })
             }
+            (Action::SetDefault | Action::Boot, None) => Outcome::Stay,
         }
     }
 
     fn when_nobody_chooses(&mut self, now: Duration) -> Outcome {
-        match self.default() {
+        match self.list.default() {
             Some(index) if self.countdown.poll(now) => {
                 Outcome::Boot(Choice { index, command_line: None, by_person: false })
             }
@@ -496,26 +606,4 @@ impl State {
 pub(super) enum Handled {
     Yes,
     No,
-}
-
-impl Page {
-    /// Gives nothing if the key leaves the page.
-    fn key(&mut self, key: Key) -> Option<Handled> {
-        let last = self.lines.len().saturating_sub(1);
-        match key {
-            Key::Up | Key::Character('k') => self.top = self.top.saturating_sub(1),
-            Key::Down | Key::Character('j') => self.top = last.min(self.top + 1),
-            Key::PageUp => self.top = self.top.saturating_sub(10),
-            Key::PageDown | Key::Character(' ') => self.top = last.min(self.top + 10),
-            Key::Home => self.top = 0,
-            Key::End => self.top = last,
-            Key::Control('l') => {}
-            Key::Escape | Key::Enter | Key::Left | Key::Backspace | Key::Control('c') => {
-                return None;
-            }
-            Key::Character('q' | 'd' | 'm' | '?' | 'h') => return None,
-            _ => return Some(Handled::No),
-        }
-        Some(Handled::Yes)
-    }
 }
