@@ -3,6 +3,9 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::cast_possible_truncation, reason = "tests run on 64-bit hosts")]
 
+#[path = "boot_policy/counting.rs"]
+mod counting;
+
 use std::{
     cell::{Cell, RefCell},
     collections::VecDeque,
@@ -32,11 +35,29 @@ const LOADER: Region = Region::new(0x4020_0000, 2 << 20);
 
 // --- cards -------------------------------------------------------------------------------------
 
-/// A card in memory; blocks from `broken_from` on cannot be read.
+/// A card in memory; blocks from `broken_from` on cannot be read, and none can be written to if it
+/// is `protected`.
 struct Card {
     name: &'static str,
     bytes: Vec<u8>,
     broken_from: u64,
+    protected: bool,
+    fails_writes: bool,
+    /// First blocks of all writes.
+    writes: Vec<u64>,
+}
+
+impl Card {
+    fn new(name: &'static str, bytes: Vec<u8>) -> Self {
+        Self {
+            name,
+            bytes,
+            broken_from: u64::MAX,
+            protected: false,
+            fails_writes: false,
+            writes: Vec::new(),
+        }
+    }
 }
 
 impl BlockDevice for Card {
@@ -59,6 +80,26 @@ impl BlockDevice for Card {
         destination.copy_from_slice(bytes);
         Ok(())
     }
+
+    fn is_writable(&self) -> bool {
+        !self.protected
+    }
+
+    fn write(&mut self, first_block: u64, source: &[u8]) -> Result<(), block::Error> {
+        let start = first_block as usize * BLOCK_SIZE;
+        let error = |kind| block::Error { kind, device: self.name.into(), block: first_block };
+        if self.protected {
+            return Err(error(ErrorKind::ReadOnly));
+        }
+        if self.fails_writes {
+            return Err(error(ErrorKind::Transfer));
+        }
+        let end = start + source.len();
+        let bytes = self.bytes.get_mut(start..end).ok_or_else(|| error(ErrorKind::OutOfRange))?;
+        bytes.copy_from_slice(source);
+        self.writes.push(first_block);
+        Ok(())
+    }
 }
 
 /// A card that is one FAT file system with these files.
@@ -70,7 +111,7 @@ fn card(name: &'static str, files: &[(&str, &[u8])]) -> Card {
     let block_size = BlockSize::new(512).unwrap();
     let mut device = MemDevice::new(vec![0; 8 << 20], block_size);
     hadris_fat::sync::write(&mut device, &tree, &FatOptions::new()).unwrap();
-    Card { name, bytes: device.into_inner(), broken_from: u64::MAX }
+    Card::new(name, device.into_inner())
 }
 
 /// An arm64 kernel of `size` bytes whose body is `mark`.
@@ -469,8 +510,8 @@ fn a_missing_a_blank_and_an_unreadable_card_are_reported_and_passed_over() {
         ("nixos/k41", &kernel(41, 0x1000)),
         ("nixos/board.dtb", TREE),
     ];
-    let blank = Card { name: "blank", bytes: vec![0; 1 << 20], broken_from: u64::MAX };
-    let unreadable = Card { name: "dead", bytes: vec![0; 1 << 20], broken_from: 0 };
+    let blank = Card::new("blank", vec![0; 1 << 20]);
+    let unreadable = Card { broken_from: 0, ..Card::new("dead", vec![0; 1 << 20]) };
     let mut board = TestBoard::new([blank, unreadable, card("good", good_files)]);
     let missing = block::Error { kind: ErrorKind::NoCard, device: "slot".into(), block: 0 };
     board.cards.insert(0, Err(missing));
