@@ -226,15 +226,53 @@ mod describing {
         assert!(description.warnings[0].text.starts_with("system-1-link: org.firn.v1: bootTries"));
     }
 
-    #[test]
-    fn secrets_that_are_missing_from_the_initrd_are_told() {
+    fn with_secrets() -> Memory {
         let mut root = root(1);
         let mut changed = document(&toplevel(1));
         changed["org.nixos.bootspec.v1"]["initrdSecrets"] = json!("/nix/store/x/bin/append");
         root.file(&format!("{}/boot.json", toplevel(1)), changed.to_string());
-        let description = describe(&mut root, 0);
-        assert_eq!(description.generations[0].broken, None);
-        assert!(description.warnings[0].text.contains("initrdSecrets"));
+        root
+    }
+
+    fn secrets_of(toplevel: &str) -> String {
+        toplevel.replace("/nix/store", "/nix/var/firn/initrd-secrets")
+    }
+
+    #[test]
+    fn secrets_are_the_last_initrd() {
+        for on_its_own in [false, true] {
+            let mut root = with_secrets();
+            let path = secrets_of(&toplevel(1));
+            root.file(&path, "an archive");
+            let mut root = if on_its_own { as_partition(root) } else { root };
+            let description = describe(&mut root, 0);
+            let path = if on_its_own { path.replacen("/nix", "", 1) } else { path };
+            assert_eq!(description.generations[0].files.initrds.last(), Some(&path));
+            assert_eq!(description.generations[0].files.initrds.len(), 2);
+            assert!(description.warnings.is_empty());
+        }
+    }
+
+    #[test]
+    fn without_its_secrets_a_generation_boots_and_says_so() {
+        for contents in [None, Some("")] {
+            let mut root = with_secrets();
+            if let Some(contents) = contents {
+                root.file(&secrets_of(&toplevel(1)), contents);
+            }
+            let description = describe(&mut root, 0);
+            assert_eq!(description.generations[0].broken, None);
+            assert_eq!(description.generations[0].files.initrds.len(), 1);
+            let text = &description.warnings[0].text;
+            assert!(text.starts_with("system-1-link: boots without its secrets"), "{text}");
+        }
+    }
+
+    #[test]
+    fn secrets_that_no_boot_json_asks_for_are_left_alone() {
+        let mut root = root(1);
+        root.file(&secrets_of(&toplevel(1)), "an archive");
+        assert_eq!(describe(&mut root, 0).generations[0].files.initrds.len(), 1);
     }
 
     #[test]

@@ -234,6 +234,18 @@ impl Catalogue {
         settings
     }
 
+    /// Indices of what the menu lists: as many of a profile's generations as `settings` say, the newest;
+    /// beyond these the default, what the sources have as theirs, and what has one of the
+    /// identities in `others` (what was booted last).
+    pub fn listed(&self, settings: &Settings, others: &[&str]) -> Vec<usize> {
+        let link = self.link().map(|index| self.generations[index].id.as_str());
+        let is_wanted = |generation: &Generation| {
+            let id = generation.id.as_str();
+            generation.default || link == Some(id) || others.contains(&id)
+        };
+        list::within_limit(&self.generations, settings.list_limit, is_wanted)
+    }
+
     /// Gives the mark of the default to the generation at `index`, and takes it from all others.
     pub fn set_default(&mut self, index: Option<usize>) {
         let id = index.and_then(|index| self.generations.get(index)).map(|g| g.id.clone());

@@ -2,7 +2,12 @@
 
 #![forbid(unsafe_code)]
 
-use alloc::{collections::BTreeSet, format, string::String, vec::Vec};
+use alloc::{
+    collections::{BTreeMap, BTreeSet},
+    format,
+    string::String,
+    vec::Vec,
+};
 use core::{cmp::Reverse, mem};
 
 use super::{Broken, Generation, Source};
@@ -50,6 +55,31 @@ fn next_to(generations: &[Generation], index: usize) -> Option<usize> {
     let bootable = |&other: &usize| generations[other].broken.is_none();
     let plain = |&other: &usize| generations[other].specialisation.is_none();
     older_first().filter(bootable).find(plain).or_else(|| older_first().find(bootable))
+}
+
+/// Indices of what the menu lists, of `limit` generations of
+/// each profile, the newest, with their specialisations; and whatever else `is_wanted`, with the
+/// generation that it belongs to. What no profile holds is always listed.
+pub fn within_limit(
+    generations: &[Generation],
+    limit: Option<u32>,
+    is_wanted: impl Fn(&Generation) -> bool,
+) -> Vec<usize> {
+    let number = |generation: &Generation| (generation.profile.clone(), generation.number);
+    let wanted: BTreeSet<_> = generations.iter().filter(|g| is_wanted(g)).map(number).collect();
+    let mut newest: BTreeMap<Option<String>, BTreeSet<Option<u32>>> = BTreeMap::new();
+    let mut is_listed = |generation: &Generation| {
+        let Some(limit) = limit.filter(|_| generation.source == Source::Profile) else {
+            return true;
+        };
+        let newest = newest.entry(generation.profile.clone()).or_default();
+        let room = newest.len() < usize::try_from(limit).unwrap_or(usize::MAX);
+        if room {
+            newest.insert(generation.number);
+        }
+        newest.contains(&generation.number) || wanted.contains(&number(generation))
+    };
+    (0..generations.len()).filter(|&index| is_listed(&generations[index])).collect()
 }
 
 /// The identity of an entry that has no toplevel of its own: its source and its name there.
@@ -129,6 +159,23 @@ mod tests {
         let mut generations = generations();
         assert_eq!(give_up(&mut generations, 2, broken()), Some(0));
         assert!(generations[2].broken.is_some());
+    }
+
+    #[test]
+    fn of_a_profile_the_newest_are_listed_and_what_is_wanted_beyond() {
+        let mut all = generations();
+        for generation in &mut all {
+            generation.source = Source::Profile;
+        }
+        let listed = |limit, wanted: Option<usize>| {
+            within_limit(&all, limit, |g| wanted.is_some_and(|index| g.id == all[index].id))
+        };
+        assert_eq!(listed(Some(1), None), [0, 1], "with its specialisation");
+        assert_eq!(listed(Some(1), Some(2)), [0, 1, 2]);
+        assert_eq!(listed(Some(0), Some(1)), [0, 1], "a specialisation with its generation");
+        assert_eq!(listed(Some(7), None), [0, 1, 2]);
+        assert_eq!(listed(None, None), [0, 1, 2]);
+        assert_eq!(within_limit(&generations(), Some(0), |_| false), [0, 1, 2], "of extlinux");
     }
 
     #[test]

@@ -44,6 +44,10 @@ const NAMED_PROFILES: &str = "/nix/var/nix/profiles/system-profiles";
 /// NixOS's own profile.
 const SYSTEM: &str = "system";
 const STORE: &str = "/nix/store/";
+/// Where secrets for initrds are, one file for each toplevel, named like it: an archive that NixOS's
+/// `append-initrd-secrets` has made. Not in the store, which everybody may read, and beside it, as
+/// `/var` may be on another partition.
+const INITRD_SECRETS: &str = "/nix/var/firn/initrd-secrets/";
 
 /// As many links on one path as Linux follows.
 const MAX_HOPS: usize = 40;
@@ -404,7 +408,20 @@ impl Tree<'_> {
             .filter(|version| !version.is_empty())
             .map(ToOwned::to_owned);
         match self.files(bootspec) {
-            Ok(files) => {
+            Ok(mut files) => {
+                if bootspec.initrd_secrets.is_some() {
+                    match self.secrets(&bootspec.toplevel) {
+                        // Last, so that what it holds takes the place of what is there.
+                        Ok(secrets) => files.initrds.push(secrets),
+                        Err(trouble) => {
+                            let text = format!(
+                                "{}: boots without its secrets: {trouble}",
+                                generation.name
+                            );
+                            warnings.push(Warning { code: trouble.code(), text });
+                        }
+                    }
+                }
                 generation.tries = match bootspec.settings.boot_tries {
                     Some(tries) => NonZeroU8::new(u8::try_from(tries).unwrap_or(u8::MAX)),
                     None => naming::tries(&files.command_line),
@@ -417,10 +434,6 @@ impl Tree<'_> {
         }
         for text in &bootspec.warnings {
             let text = format!("{}: {text}", generation.name);
-            warnings.push(Warning { code: Code::ConfigurationLineIgnored, text });
-        }
-        if bootspec.initrd_secrets.is_some() {
-            let text = format!("{}: initrdSecrets are not appended to its initrd", generation.name);
             warnings.push(Warning { code: Code::ConfigurationLineIgnored, text });
         }
         generation
@@ -453,6 +466,14 @@ impl Tree<'_> {
             command_line.push_str(parameter);
         }
         Ok(BootFiles { kernel, initrds: initrds?, device_tree, command_line })
+    }
+
+    /// Where on the volume the secrets are that a toplevel's initrd is to be loaded with.
+    fn secrets(&mut self, toplevel: &str) -> Result<String, Trouble> {
+        match toplevel.strip_prefix(STORE).filter(|_| is_in_store(toplevel)) {
+            Some(name) => self.piece(&format!("{INITRD_SECRETS}{name}")),
+            None => Err(Trouble::Elsewhere(toplevel.to_owned())),
+        }
     }
 
     /// Where on the volume a file lies that must be there, links followed.

@@ -1,22 +1,31 @@
 //! `firn entries`: what the loader's menu would list, found by the loader's own code.
 
-use std::{cell::RefCell, fmt::Write, path::PathBuf, process::ExitCode, rc::Rc};
+mod directory;
+
+use std::{
+    cell::RefCell,
+    fmt::Write,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    rc::Rc,
+};
 
 use anyhow::Context;
 use firn::{
     block::{SharedDevice, cache::Cache},
-    boot::Catalogue,
-    nixos::Generation,
+    boot::{Catalogue, Volume},
+    nixos::{DeviceTreeFile, Generation, Settings},
 };
 use serde_json::{Value, json};
 
+use self::directory::Directory;
 use crate::file_device::FileDevice;
 
-/// List what the loader's menu would list on a card image or device; exit code 1 if nothing.
+/// List what the loader's menu would list; exit code 1 if nothing.
 #[derive(clap::Args)]
-#[command(after_help = "Example: firn entries card.img --json")]
+#[command(after_help = "Examples:\n  firn entries card.img --json\n  firn entries /mnt")]
 pub(crate) struct Arguments {
-    /// A card image or a block device.
+    /// A card image, a block device, or the directory where a root file system is mounted.
     card: PathBuf,
     /// Print JSON instead of a table.
     #[arg(long)]
@@ -25,25 +34,55 @@ pub(crate) struct Arguments {
 
 /// Lists the entries; exit code 1 if there is none.
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    let device = FileDevice::open(&arguments.card)
-        .with_context(|| format!("{}: cannot be opened as a card", arguments.card.display()))?;
-    let device: SharedDevice = Rc::new(RefCell::new(Cache::new(device)));
-    let mut catalogue = Catalogue::survey(&device);
+    let mut catalogue = survey(&arguments.card)?;
     catalogue.read_all();
     for problem in &catalogue.problems {
         eprintln!("{problem}");
     }
+    let listed = listed(&catalogue);
     if arguments.json {
-        println!("{}", to_json(&catalogue));
+        println!("{}", to_json(&listed));
     } else {
-        print!("{}", to_table(&catalogue));
+        print!("{}", to_table(&listed));
     }
-    Ok(if catalogue.generations.is_empty() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    Ok(if listed.is_empty() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-fn to_json(catalogue: &Catalogue) -> Value {
-    let volume = |index| catalogue.volumes.get(catalogue.volume_of(index)?);
-    let entry = |(index, generation): (usize, &Generation)| {
+fn survey(card: &Path) -> anyhow::Result<Catalogue> {
+    if card.is_dir() {
+        let name = card.display().to_string();
+        let file_system = Box::new(Directory::new(card));
+        return Ok(Catalogue::of_volumes(vec![Volume { name, file_system }]));
+    }
+    let device = FileDevice::open(card)
+        .with_context(|| format!("{}: cannot be opened as a card", card.display()))?;
+    let device: SharedDevice = Rc::new(RefCell::new(Cache::new(device)));
+    Ok(Catalogue::survey(&device))
+}
+
+/// A row of the menu.
+struct Entry<'a> {
+    generation: &'a Generation,
+    volume: Option<&'a str>,
+}
+
+/// The rows of the menu.
+fn listed(catalogue: &Catalogue) -> Vec<Entry<'_>> {
+    let settings: Settings = catalogue.settings(catalogue.default_entry());
+    let entry = |index| Entry {
+        generation: &catalogue.generations[index],
+        volume: catalogue.volume_of(index).map(|volume| catalogue.volumes[volume].name.as_str()),
+    };
+    catalogue.listed(&settings, &[]).into_iter().map(entry).collect()
+}
+
+fn to_json(entries: &[Entry<'_>]) -> Value {
+    let entry = |&Entry { generation, volume }: &Entry<'_>| {
+        let files = &generation.files;
+        let device_tree = match &files.device_tree {
+            DeviceTreeFile::FromFirmware => None,
+            DeviceTreeFile::File(path) | DeviceTreeFile::Directory(path) => Some(path),
+        };
         json!({
             "id": generation.id,
             "source": generation.source.to_string(),
@@ -56,23 +95,26 @@ fn to_json(catalogue: &Catalogue) -> Value {
             "kernelVersion": generation.kernel_version,
             "default": generation.default,
             "broken": generation.broken.as_ref().map(ToString::to_string),
-            "volume": volume(index).map(|volume| &volume.name),
-            "kernel": generation.files.kernel,
-            "initrds": generation.files.initrds,
-            "commandLine": generation.files.command_line,
+            "code": generation.broken.as_ref().map(|broken| broken.code.to_string()),
+            "tries": generation.tries,
+            "volume": volume,
+            "kernel": files.kernel,
+            "initrds": files.initrds,
+            "deviceTree": device_tree,
+            "commandLine": files.command_line,
         })
     };
-    let entries = catalogue.generations.iter().enumerate().map(entry);
-    json!({ "entries": entries.collect::<Vec<_>>() })
+    json!({ "entries": entries.iter().map(entry).collect::<Vec<_>>() })
 }
 
-fn to_table(catalogue: &Catalogue) -> String {
+fn to_table(entries: &[Entry<'_>]) -> String {
     let mut table = String::new();
-    for generation in &catalogue.generations {
+    for Entry { generation, volume } in entries {
         let number = generation.number.map_or_else(|| "-".to_owned(), |number| number.to_string());
         let default = if generation.default { '*' } else { ' ' };
         let _ = writeln!(table, "{default}{number:>5}  {}", generation.title);
-        let _ = writeln!(table, "        {}", generation.id);
+        let volume = volume.unwrap_or_default();
+        let _ = writeln!(table, "        {} on {volume}: {}", generation.source, generation.id);
         if let Some(broken) = &generation.broken {
             let _ = writeln!(table, "        broken: [{}] {broken}", broken.code);
         }
