@@ -90,7 +90,34 @@ fn a_generation_is_found_by_its_identity_though_it_is_not_read() {
     let mut catalogue = survey(root(20));
     let index = catalogue.find(&toplevel(3)).unwrap();
     assert_eq!(catalogue.generations[index].number, Some(3));
+    assert!(!catalogue.generations[index].unread, "so that it can be booted");
     assert_eq!(catalogue.find(&toplevel(99)), None);
+    let unread = catalogue.generations.iter().filter(|g| g.unread).count();
+    assert_eq!(unread, 15, "what is not in the store is not looked for in the others");
+}
+
+#[test]
+fn a_specialisation_is_found_though_its_generation_is_not_read() {
+    let mut root = root(20);
+    let special = store("nixos-system-rescue");
+    let mut document = document(&toplevel(3));
+    document["org.nixos.specialisation.v1"]["rescue"] = root::document(&special);
+    root.file(&format!("{}/boot.json", toplevel(3)), document.to_string());
+    root::add_toplevel(&mut root, &special);
+    let mut catalogue = survey(root);
+    let index = catalogue.find(&special).unwrap();
+    let found = &catalogue.generations[index];
+    assert_eq!((found.number, found.specialisation.as_deref()), (Some(3), Some("rescue")));
+}
+
+#[test]
+fn what_the_sources_have_as_their_default_is_read() {
+    let mut root = root(20);
+    root.nodes.remove(&format!("{PROFILES}/system"));
+    add_extlinux(&mut root, &[5]);
+    let catalogue = survey(root);
+    let link = &catalogue.generations[catalogue.link().unwrap()];
+    assert_eq!((link.number, link.unread, link.source), (Some(5), false, Source::Profile));
 }
 
 #[test]

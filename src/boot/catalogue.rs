@@ -148,10 +148,14 @@ impl Catalogue {
             .map(|(_, index)| index)
     }
 
-    /// Index of the generation with identity `id`. If none that was read has it, the links of the
-    /// others are looked at, the newest first. Indices may shift.
+    /// Index of the generation with identity `id`, which is read then. If none that is known has it,
+    /// the links of the others are looked at, the newest first, and if none leads there, what they
+    /// lead to: it may be a specialisation. Indices may shift.
     pub fn find(&mut self, id: &str) -> Option<usize> {
-        if self.position_of(id).is_none() && self.sources.look_for(id, &mut self.volumes) {
+        let known = self.position_of(id);
+        if known.is_none_or(|index| self.generations[index].unread)
+            && self.sources.look_for(id, &mut self.volumes, &mut self.problems)
+        {
             self.list();
         }
         self.position_of(id)
@@ -234,18 +238,6 @@ impl Catalogue {
         settings
     }
 
-    /// Indices of what the menu lists: as many of a profile's generations as `settings` say, the newest;
-    /// beyond these the default, what the sources have as theirs, and what has one of the
-    /// identities in `others` (what was booted last).
-    pub fn listed(&self, settings: &Settings, others: &[&str]) -> Vec<usize> {
-        let link = self.link().map(|index| self.generations[index].id.as_str());
-        let is_wanted = |generation: &Generation| {
-            let id = generation.id.as_str();
-            generation.default || link == Some(id) || others.contains(&id)
-        };
-        list::within_limit(&self.generations, settings.list_limit, is_wanted)
-    }
-
     /// Gives the mark of the default to the generation at `index`, and takes it from all others.
     pub fn set_default(&mut self, index: Option<usize>) {
         let id = index.and_then(|index| self.generations.get(index)).map(|g| g.id.clone());
@@ -273,10 +265,15 @@ impl Catalogue {
         }
     }
 
-    /// Reads on until it is known that the default can be booted.
+    /// Reads on until it is known that the default can be booted, and what the sources have as theirs.
     fn settle(&mut self) {
-        while let Some(index) = self.default_entry().filter(|&index| self.generations[index].unread)
-        {
+        loop {
+            let unread = |index: &usize| self.generations[*index].unread;
+            let Some(index) =
+                self.default_entry().filter(unread).or_else(|| self.link().filter(unread))
+            else {
+                return;
+            };
             let index = self.read(index);
             let Some(broken) = self.generations[index].broken.clone() else { continue };
             if self.generations[index].default {

@@ -7,42 +7,34 @@ use alloc::vec::Vec;
 use super::Catalogue;
 use crate::{
     menu::Row,
-    nixos::{Generation, Source},
+    nixos::{Generation, list},
     state::{Identity, Record, Standing},
 };
 
 /// Rows, and which generation each of them is.
-pub(super) struct Listing {
+pub struct Listing {
     /// In the order of the list.
-    pub(super) rows: Vec<Row>,
+    pub rows: Vec<Row>,
     /// For each row the index of its generation.
-    pub(super) indices: Vec<usize>,
+    pub indices: Vec<usize>,
 }
 
 impl Listing {
     /// What the menu shows of `catalogue`, with what `record` says of each. Of a profile's
     /// generations, `limit` are shown, and beyond them what the record or the `system` link has to
     /// do with.
-    pub(super) fn new(catalogue: &Catalogue, record: &Record, limit: Option<u32>) -> Self {
-        let limit = limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX);
+    pub fn new(catalogue: &Catalogue, record: &Record, limit: Option<u32>) -> Self {
         let link = catalogue.link();
-        let mut shown = 0_usize;
-        let (mut rows, mut indices) = (Vec::new(), Vec::new());
-        for (index, generation) in catalogue.generations.iter().enumerate() {
-            let row = row(catalogue, index, record);
-            if generation.source == Source::Profile && generation.specialisation.is_none() {
-                shown += 1;
-            }
-            let is_within = generation.source != Source::Profile || shown <= limit;
-            let matters = generation.default
-                || link == Some(index)
-                || row.last_booted
-                || row.standing.is_some();
-            if is_within || matters {
-                rows.push(row);
-                indices.push(index);
-            }
-        }
+        let row = |index: usize| row(catalogue, index, record);
+        let mut rows: Vec<Option<Row>> =
+            (0..catalogue.generations.len()).map(|index| Some(row(index))).collect();
+        let matters = |index: usize| {
+            let row = rows[index].as_ref();
+            let is_default = link == Some(index) || catalogue.generations[index].default;
+            is_default || row.is_some_and(|row| row.last_booted || row.standing.is_some())
+        };
+        let indices = list::within_limit(&catalogue.generations, limit, matters);
+        let rows = indices.iter().filter_map(|&index| rows[index].take()).collect();
         Self { rows, indices }
     }
 }

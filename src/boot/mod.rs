@@ -22,6 +22,7 @@ mod trial;
 pub use catalogue::{Catalogue, Problem, Volume};
 pub use decision::Ground;
 pub use found::Found;
+pub use listing::Listing;
 pub use load::{Facts, HandOver, Job, LoadError, LoadMemory, Unavailable, load};
 pub use order::search_order;
 pub use record::{Location, Store};

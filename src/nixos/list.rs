@@ -58,15 +58,18 @@ fn next_to(generations: &[Generation], index: usize) -> Option<usize> {
 }
 
 /// Indices of what the menu lists, of `limit` generations of
-/// each profile, the newest, with their specialisations; and whatever else `is_wanted`, with the
-/// generation that it belongs to. What no profile holds is always listed.
+/// each profile, the newest, with their specialisations; and whatever else `is_wanted`, by index,
+/// with the generation that it belongs to. What no profile holds is always listed.
 pub fn within_limit(
     generations: &[Generation],
     limit: Option<u32>,
-    is_wanted: impl Fn(&Generation) -> bool,
+    is_wanted: impl Fn(usize) -> bool,
 ) -> Vec<usize> {
     let number = |generation: &Generation| (generation.profile.clone(), generation.number);
-    let wanted: BTreeSet<_> = generations.iter().filter(|g| is_wanted(g)).map(number).collect();
+    let wanted: BTreeSet<_> = (0..generations.len())
+        .filter(|&index| is_wanted(index))
+        .map(|index| number(&generations[index]))
+        .collect();
     let mut newest: BTreeMap<Option<String>, BTreeSet<Option<u32>>> = BTreeMap::new();
     let mut is_listed = |generation: &Generation| {
         let Some(limit) = limit.filter(|_| generation.source == Source::Profile) else {
@@ -167,9 +170,8 @@ mod tests {
         for generation in &mut all {
             generation.source = Source::Profile;
         }
-        let listed = |limit, wanted: Option<usize>| {
-            within_limit(&all, limit, |g| wanted.is_some_and(|index| g.id == all[index].id))
-        };
+        let listed =
+            |limit, wanted: Option<usize>| within_limit(&all, limit, |index| Some(index) == wanted);
         assert_eq!(listed(Some(1), None), [0, 1], "with its specialisation");
         assert_eq!(listed(Some(1), Some(2)), [0, 1, 2]);
         assert_eq!(listed(Some(0), Some(1)), [0, 1], "a specialisation with its generation");

@@ -165,6 +165,12 @@ impl Profiles {
         }
     }
 
+    /// Whether `toplevel` is in the store, whichever link leads there.
+    pub fn holds(&self, file_system: &mut dyn FileSystem, toplevel: &str) -> bool {
+        let mut tree = Tree { file_system, layout: self.layout };
+        is_in_store(toplevel) && tree.look_for(toplevel).is_ok()
+    }
+
     /// The generation at `index` before anything but its link's name is read, or with its toplevel,
     /// if that is known: as [`Generation::unread`]. `None` if there is none.
     pub fn unread(&self, index: usize, toplevel: Option<&str>) -> Option<Generation> {

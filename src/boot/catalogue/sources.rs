@@ -188,15 +188,34 @@ impl Sources {
         }
     }
 
-    /// Reads links until one is found to lead to the toplevel `id`. True if anything is known now
+    /// Looks for the toplevel `id` and reads the generation that it is. True if anything is known now
     /// that was not before.
-    pub(super) fn look_for(&mut self, id: &str, volumes: &mut [Volume]) -> bool {
+    pub(super) fn look_for(
+        &mut self,
+        id: &str,
+        volumes: &mut [Volume],
+        problems: &mut Vec<Problem>,
+    ) -> bool {
         let mut anything = false;
         for source in &mut self.all {
             for link in 0..source.link_count() {
-                let Some(toplevel) = source.look_at(link, volumes) else { continue };
-                anything = true;
-                if toplevel == id {
+                anything |= source.look_at(link, volumes);
+                if source.leads_to(link, id) {
+                    source.describe(link, volumes, problems);
+                    return true;
+                }
+            }
+        }
+        for source in &mut self.all {
+            if !source.holds(id, volumes) {
+                continue;
+            }
+            for link in 0..source.link_count() {
+                if !source.is_described(link) {
+                    source.describe(link, volumes, problems);
+                    anything = true;
+                }
+                if source.has_described(link, id) {
                     return true;
                 }
             }
@@ -265,17 +284,45 @@ impl Source {
         }
     }
 
-    /// Reads where a link leads, if nothing is known of it but its name; gives what was not known.
-    fn look_at(&mut self, link: usize, volumes: &mut [Volume]) -> Option<&str> {
-        let Kind::Linked { profiles, links } = &mut self.kind else { return None };
-        let known = links.get_mut(link).filter(|known| matches!(known, Known::Name))?;
-        let file_system = &mut *volumes.get_mut(self.volume)?.file_system;
+    /// Reads where a link leads, if nothing is known of it but its name; true if it is known now.
+    fn look_at(&mut self, link: usize, volumes: &mut [Volume]) -> bool {
+        let Kind::Linked { profiles, links } = &mut self.kind else { return false };
+        let known = links.get_mut(link).filter(|known| matches!(known, Known::Name));
+        let (Some(known), Some(volume)) = (known, volumes.get_mut(self.volume)) else {
+            return false;
+        };
         // What is wrong with a link is told by who describes it.
-        *known = Known::Toplevel(profiles.toplevel(file_system, link).ok()?);
-        match known {
-            Known::Toplevel(toplevel) => Some(toplevel),
-            _ => None,
+        match profiles.toplevel(&mut *volume.file_system, link) {
+            Ok(toplevel) => *known = Known::Toplevel(toplevel),
+            Err(_) => return false,
         }
+        true
+    }
+
+    /// Whether a link that is not read yet is known to lead to the toplevel `id`.
+    fn leads_to(&self, link: usize, id: &str) -> bool {
+        let Kind::Linked { links, .. } = &self.kind else { return false };
+        matches!(links.get(link), Some(Known::Toplevel(toplevel)) if toplevel == id)
+    }
+
+    fn is_described(&self, link: usize) -> bool {
+        let Kind::Linked { links, .. } = &self.kind else { return false };
+        matches!(links.get(link), Some(Known::Described(..)))
+    }
+
+    fn has_described(&self, link: usize, id: &str) -> bool {
+        let Kind::Linked { links, .. } = &self.kind else { return false };
+        match links.get(link) {
+            Some(Known::Described(generations, _)) => generations.iter().any(|g| g.id == id),
+            _ => false,
+        }
+    }
+
+    /// Whether the toplevel `id` is in the store at all.
+    fn holds(&self, id: &str, volumes: &mut [Volume]) -> bool {
+        let Kind::Linked { profiles, .. } = &self.kind else { return false };
+        let Some(volume) = volumes.get_mut(self.volume) else { return false };
+        profiles.holds(&mut *volume.file_system, id)
     }
 
     /// Reads all of a link, if that was not done before; gives its generation's identity.

@@ -12,9 +12,11 @@ use std::{
 
 use anyhow::Context;
 use firn::{
-    block::{SharedDevice, cache::Cache},
-    boot::{Catalogue, Volume},
-    nixos::{DeviceTreeFile, Generation, Settings},
+    block::{self, BlockDevice, SharedDevice, cache::Cache},
+    boot::{Catalogue, Ground, Listing, Store, Volume},
+    error::Coded,
+    nixos::{DeviceTreeFile, Generation},
+    state::Record,
 };
 use serde_json::{Value, json};
 
@@ -34,12 +36,16 @@ pub(crate) struct Arguments {
 
 /// Lists the entries; exit code 1 if there is none.
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    let mut catalogue = survey(&arguments.card)?;
+    let Card { mut catalogue, store } = Card::open(&arguments.card)?;
     catalogue.read_all();
+    let decision = Ground::new(store.as_ref(), None).decide(&mut catalogue);
     for problem in &catalogue.problems {
         eprintln!("{problem}");
     }
-    let listed = listed(&catalogue);
+    for reason in decision.iter().flat_map(|decision| &decision.reasons) {
+        eprintln!("[{}] {reason}", reason.code());
+    }
+    let listed = listed(&catalogue, store.as_ref(), decision.map(|decision| decision.index));
     if arguments.json {
         println!("{}", to_json(&listed));
     } else {
@@ -48,16 +54,48 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     Ok(if listed.is_empty() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-fn survey(card: &Path) -> anyhow::Result<Catalogue> {
-    if card.is_dir() {
-        let name = card.display().to_string();
-        let file_system = Box::new(Directory::new(card));
-        return Ok(Catalogue::of_volumes(vec![Volume { name, file_system }]));
+/// What the loader would find.
+struct Card {
+    catalogue: Catalogue,
+    /// A mounted file system is no card.
+    store: Option<Store>,
+}
+
+impl Card {
+    fn open(path: &Path) -> anyhow::Result<Self> {
+        if path.is_dir() {
+            let name = path.display().to_string();
+            let file_system = Box::new(Directory::new(path));
+            let catalogue = Catalogue::of_volumes(vec![Volume { name, file_system }]);
+            return Ok(Self { catalogue, store: None });
+        }
+        let device = FileDevice::open(path)
+            .with_context(|| format!("{}: cannot be opened as a card", path.display()))?;
+        let device: SharedDevice = Rc::new(RefCell::new(Cache::new(InTheSlot(device))));
+        let store = Store::open(&device, None);
+        Ok(Self { catalogue: Catalogue::survey(&device), store: Some(store) })
     }
-    let device = FileDevice::open(card)
-        .with_context(|| format!("{}: cannot be opened as a card", card.display()))?;
-    let device: SharedDevice = Rc::new(RefCell::new(Cache::new(device)));
-    Ok(Catalogue::survey(&device))
+}
+
+/// A card as the loader sees it, which will be able to write to it; nothing is written here.
+struct InTheSlot(FileDevice);
+
+impl BlockDevice for InTheSlot {
+    fn name(&self) -> &str {
+        self.0.name()
+    }
+
+    fn block_count(&self) -> u64 {
+        self.0.block_count()
+    }
+
+    fn read(&mut self, first_block: u64, destination: &mut [u8]) -> Result<(), block::Error> {
+        self.0.read(first_block, destination)
+    }
+
+    fn is_writable(&self) -> bool {
+        true
+    }
 }
 
 /// A row of the menu.
@@ -67,13 +105,19 @@ struct Entry<'a> {
 }
 
 /// The rows of the menu.
-fn listed(catalogue: &Catalogue) -> Vec<Entry<'_>> {
-    let settings: Settings = catalogue.settings(catalogue.default_entry());
+fn listed<'a>(
+    catalogue: &'a Catalogue,
+    store: Option<&Store>,
+    default: Option<usize>,
+) -> Vec<Entry<'a>> {
+    let limit = catalogue.settings(default).list_limit;
+    let nothing = Record::default();
+    let record = store.map_or(&nothing, Store::record);
     let entry = |index| Entry {
         generation: &catalogue.generations[index],
         volume: catalogue.volume_of(index).map(|volume| catalogue.volumes[volume].name.as_str()),
     };
-    catalogue.listed(&settings, &[]).into_iter().map(entry).collect()
+    Listing::new(catalogue, record, limit).indices.into_iter().map(entry).collect()
 }
 
 fn to_json(entries: &[Entry<'_>]) -> Value {
