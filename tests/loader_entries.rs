@@ -176,11 +176,14 @@ mod nixos_files {
     #[test]
     fn a_boot_directory_is_the_root_of_the_paths_of_nixos() {
         let mut tree = Tree::default()
-            .with("/boot/loader/entries/a.conf", "linux /EFI/Image\ninitrd /i\ndevicetree /d\n")
+            .with(
+                "/boot/loader/entries/a.conf",
+                "linux /EFI/Image\ninitrd /i\ninitrd /\ndevicetree /d\n",
+            )
             .with("/boot/EFI/Image", "");
         let found = read(&mut tree, "/boot").expect("listed").expect("one").entries.remove(0);
         assert_eq!(found.generation.files.kernel, "/boot/EFI/Image");
-        assert_eq!(found.generation.files.initrds, ["/boot/i"]);
+        assert_eq!(found.generation.files.initrds, ["/boot/i", "/boot"]);
         assert_eq!(found.generation.files.device_tree, DeviceTreeFile::File("/boot/d".into()));
     }
 

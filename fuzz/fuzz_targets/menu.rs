@@ -7,7 +7,7 @@ use std::{num::NonZeroU8, time::Duration};
 use firn::{
     error::Code,
     menu::{Menu, Outcome, Row},
-    nixos::{BootFiles, Broken, DeviceTreeFile, Generation, Settings, Source, Timeout},
+    nixos::{Access, BootFiles, Broken, DeviceTreeFile, Generation, Settings, Source, Timeout},
     state::Standing,
 };
 use firn_fuzz::{input::Input, terminal};
@@ -26,7 +26,8 @@ fuzz_target!(|data: &[u8]| {
     let messages: Vec<String> = (0..input.byte() % 4).map(|_| input.text()).collect();
     let counts_down = settings.timeout != Timeout::Never && bootable_default(&rows).is_some();
     let menu = Menu::new(rows.clone(), &settings, &messages, Duration::ZERO);
-    let mut session = Session { menu, rows, now: Duration::ZERO, ended: false };
+    let locked = settings.access != Access::Free;
+    let mut session = Session { menu, rows, locked, now: Duration::ZERO, ended: false };
     session.pass(Duration::ZERO);
     while !input.is_empty() && !session.ended {
         let pause = match input.byte() {
@@ -55,6 +56,8 @@ fuzz_target!(|data: &[u8]| {
 struct Session {
     menu: Menu,
     rows: Vec<Row>,
+    /// Whether nobody here may change what is booted.
+    locked: bool,
     now: Duration,
     ended: bool,
 }
@@ -67,7 +70,7 @@ impl Session {
         match outcome {
             Outcome::Stay => {}
             Outcome::SetDefault(index) => {
-                assert!(index < self.rows.len());
+                assert!(index < self.rows.len() && !self.locked);
                 set_default(&mut self.rows, index);
                 self.menu.update(self.rows.clone());
                 self.menu.say("It is the default now.\x1b[2J");
@@ -77,10 +80,15 @@ impl Session {
                 self.ended = true;
                 let chosen = &self.rows[choice.index].generation;
                 assert!(choice.by_person || (chosen.default && chosen.broken.is_none()));
+                assert!(!self.locked || choice.command_line.is_none(), "edited without a password");
                 let line = choice.command_line.unwrap_or_default();
                 assert!(line.len() <= 2047 && !line.contains(char::is_control), "{line:?}");
             }
-            Outcome::Reset | Outcome::PowerOff | Outcome::Rescue => self.ended = true,
+            Outcome::Rescue => {
+                assert!(!self.locked, "the prompt without a password");
+                self.ended = true;
+            }
+            Outcome::Reset | Outcome::PowerOff => self.ended = true,
         }
         if let Some(wanted) = self.menu.wanted().filter(|_| !self.ended) {
             let row = &mut self.rows[wanted];
@@ -135,7 +143,15 @@ fn settings(input: &mut Input<'_>) -> Settings {
         1 => Timeout::Never,
         _ => Timeout::After(u32::from(input.u16() % 1000)),
     };
+    let access = match flags >> 4 & 3 {
+        0 => Access::Free,
+        1 => Access::Nobody,
+        // Of a password that nobody knows.
+        2 => Access::Password(format!("$6$rounds=1000$saltsalt${}", ".".repeat(86))),
+        _ => Access::Password(input.text()),
+    };
     Settings {
+        access,
         title: (flags & 4 != 0).then(|| input.text()),
         hidden: flags & 8 != 0,
         ..Settings::new(timeout)

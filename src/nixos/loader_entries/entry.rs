@@ -78,7 +78,7 @@ impl Entry {
         };
         let paths = [&mut files.kernel].into_iter().chain(&mut files.initrds).chain(tree);
         for file in paths.chain(&mut self.overlays).filter(|file| !file.is_empty()) {
-            file.insert_str(0, directory);
+            *file = path::resolve("/", &format!("{directory}{file}"));
         }
     }
 
