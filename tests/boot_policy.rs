@@ -5,6 +5,8 @@
 
 #[path = "boot_policy/counting.rs"]
 mod counting;
+#[path = "boot_policy/prompt.rs"]
+mod prompt;
 
 use std::{
     cell::{Cell, RefCell},
@@ -143,9 +145,14 @@ const TWO_GENERATIONS: &[(u32, &str)] = &[
 
 // --- the board ---------------------------------------------------------------------------------
 
+/// In keys: the person reads for a while.
+const WAIT: u8 = 0;
+
 /// A board with these cards, and a person who types `keys` one after the other.
 struct TestBoard {
     cards: Vec<Result<Rc<RefCell<Card>>, block::Error>>,
+    /// Put in once somebody has asked what there is.
+    late_card: Option<Rc<RefCell<Card>>>,
     keys: VecDeque<u8>,
     /// Typed once the rescue prompt is there.
     prompt_keys: VecDeque<u8>,
@@ -161,6 +168,7 @@ impl TestBoard {
         LOG.take();
         Self {
             cards: cards.into_iter().map(|card| Ok(Rc::new(RefCell::new(card)))).collect(),
+            late_card: None,
             keys: VecDeque::new(),
             prompt_keys: VecDeque::new(),
             next_key: Cell::new(Duration::from_millis(300)),
@@ -252,6 +260,9 @@ impl LoadMemory for TestBoard {
 
 impl Machine for TestBoard {
     fn open_device(&mut self, index: usize) -> Option<Result<SharedDevice, block::Error>> {
+        if self.line().contains("> devices") {
+            self.cards.extend(self.late_card.take().map(Ok));
+        }
         let card = self.cards.get(index)?.clone();
         Some(card.map(|card| card as SharedDevice))
     }
@@ -281,7 +292,12 @@ impl Machine for TestBoard {
         self.next_key.set(self.now() + Duration::from_millis(200));
         let line = self.line();
         let at_prompt = line.rfind("Rescue prompt") > line.rfind("Firn 0.1.0");
-        if at_prompt { self.prompt_keys.pop_front() } else { self.keys.pop_front() }
+        let key = if at_prompt { self.prompt_keys.pop_front() } else { self.keys.pop_front() };
+        if key == Some(WAIT) {
+            self.next_key.set(self.now() + Duration::from_secs(20));
+            return None;
+        }
+        key
     }
 
     fn write(&mut self, bytes: &[u8]) {

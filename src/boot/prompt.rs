@@ -1,39 +1,215 @@
 //! The rescue prompt's commands, carried out.
+//!
+//! Nothing here counts or writes: what a person boots by hand leaves no trace in the state record.
+//! Devices are opened when a command wants to look into them, and anew by `devices`.
 
-use alloc::vec::Vec;
+mod by_hand;
+mod files;
+mod memory;
+mod state;
+mod volumes;
 
+use alloc::{
+    string::{String, ToString},
+    vec::Vec,
+};
+use core::ops::ControlFlow;
+
+use self::volumes::Volumes;
 use super::{
     found::Found,
+    load::{Facts, HandOver, Job, load},
     session::{Machine, Outcome},
 };
-use crate::rescue::{self, Command, Prompt};
+use crate::{
+    devicetree::chosen::Boot,
+    nixos::Access,
+    rescue::{self, Command, Prompt},
+};
+
+/// Somebody wants no more of a long answer.
+struct Stopped;
+
+/// What a command leads to.
+enum Next {
+    /// The prompt again.
+    Prompt,
+    /// The search for something to boot.
+    Menu,
+    Done(Outcome),
+}
 
 /// Runs the rescue prompt until it has an outcome; `None` if all devices are to be searched again.
 /// `bootable`: whether the menu that was left had something to boot.
-pub(super) fn run(machine: &mut impl Machine, seen: &[Found], bootable: bool) -> Option<Outcome> {
-    let mut prompt = Prompt::new(bootable, machine.now());
+pub(super) fn run(
+    machine: &mut impl Machine,
+    facts: &Facts<'_>,
+    seen: &[Found],
+    bootable: bool,
+) -> Option<Outcome> {
+    let prompt = Prompt::new(bootable, machine.now());
+    let access = access(seen);
+    let mut shell = Shell { machine, facts, seen, prompt, volumes: None, access };
     loop {
-        while let Some(byte) = machine.read_byte() {
-            let now = machine.now();
-            prompt.feed(byte, now);
-        }
-        let command = prompt.tick(machine.now());
-        let outcome = match command {
+        shell.listen();
+        let command = shell.prompt.tick(shell.machine.now());
+        let next = match command {
+            Some(command) => shell.execute(command),
             None => {
-                machine.write(&prompt.draw());
+                shell.machine.write(&shell.prompt.draw());
                 continue;
             }
-            Some(Command::Entries) => {
-                let listed = seen.iter().flat_map(|found| &found.catalogue.generations);
-                let listed: Vec<_> = listed.cloned().collect();
-                prompt.print(&rescue::entries(&listed));
-                continue;
-            }
-            Some(Command::Menu) => None,
-            Some(Command::Reset) => Some(Outcome::Reset),
-            Some(Command::PowerOff) => Some(Outcome::PowerOff),
         };
-        machine.write(&prompt.leave());
+        let outcome = match next {
+            Next::Prompt => continue,
+            Next::Menu => None,
+            Next::Done(outcome) => Some(outcome),
+        };
+        shell.machine.write(&shell.prompt.leave());
         return outcome;
+    }
+}
+
+/// Who may look at files and boot them: what the strictest of the devices says, and among those that
+/// want a password, the one that was searched first.
+fn access(seen: &[Found]) -> Access {
+    let mut access = Access::Free;
+    for found in seen {
+        let catalogue = &found.catalogue;
+        match (&access, catalogue.settings(catalogue.default_entry()).access) {
+            (_, Access::Nobody) => return Access::Nobody,
+            (Access::Free, other) => access = other,
+            _ => {}
+        }
+    }
+    access
+}
+
+/// What was found on all devices, a line each.
+fn entries(seen: &[Found]) -> impl Iterator<Item = String> {
+    let all = seen.iter().flat_map(|found| &found.catalogue.generations);
+    let listed = rescue::entries(all);
+    listed.split_inclusive('\n').map(String::from).collect::<Vec<_>>().into_iter()
+}
+
+struct Shell<'a, M: Machine> {
+    machine: &'a mut M,
+    facts: &'a Facts<'a>,
+    seen: &'a [Found],
+    prompt: Prompt,
+    volumes: Option<Volumes>,
+    access: Access,
+}
+
+impl<M: Machine> Shell<'_, M> {
+    /// Takes in what was typed.
+    fn listen(&mut self) {
+        while let Some(byte) = self.machine.read_byte() {
+            let now = self.machine.now();
+            self.prompt.feed(byte, now);
+        }
+    }
+
+    fn execute(&mut self, command: Command) -> Next {
+        let done = match command {
+            Command::List(_) | Command::Show(_) | Command::Boot { .. } | Command::Complete(_)
+                if self.access != Access::Free =>
+            {
+                Err("this system's settings let nobody look at files or boot them by hand".into())
+            }
+            // Nothing was asked for that one could be given to.
+            Command::Unlock { .. } => Ok(()),
+            Command::List(path) => self.list(&path.unwrap_or_default()),
+            Command::Show(path) => self.show(&path),
+            Command::Complete(word) => {
+                let completion = files::complete(self.volumes(), &word);
+                self.prompt.complete(&completion);
+                Ok(())
+            }
+            Command::Boot { files, arguments } => match self.boot(files, arguments) {
+                Ok(hand_over) => return Next::Done(Outcome::Kernel(hand_over)),
+                Err(error) => Err(error),
+            },
+            Command::Devices => {
+                self.volumes = None;
+                let lines: Vec<_> = self.volumes().lines().collect();
+                self.say_lines(lines)
+            }
+            Command::Entries => self.say_lines(entries(self.seen)),
+            Command::Memory => self.say_lines(memory::lines(self.facts, self.machine.heap())),
+            Command::State => self.state(),
+            Command::Menu => return Next::Menu,
+            Command::Reset => return Next::Done(Outcome::Reset),
+            Command::PowerOff => return Next::Done(Outcome::PowerOff),
+        };
+        if let Err(complaint) = done {
+            self.prompt.print(&complaint);
+        }
+        Next::Prompt
+    }
+
+    /// What is on the devices, looked at only once if nobody wants more.
+    fn volumes(&mut self) -> &mut Volumes {
+        self.volumes.get_or_insert_with(|| Volumes::open(self.machine))
+    }
+
+    fn list(&mut self, path: &str) -> Result<(), String> {
+        let path = self.volumes().locate(path)?;
+        self.with_volumes(|volumes, say| files::list(volumes, &path, say))
+    }
+
+    fn show(&mut self, path: &str) -> Result<(), String> {
+        let path = self.volumes().locate(path)?;
+        self.with_volumes(|volumes, say| files::show(volumes, &path, say))
+    }
+
+    fn boot(&mut self, files: Vec<String>, arguments: String) -> Result<HandOver, String> {
+        let volumes = self.volumes.get_or_insert_with(|| Volumes::open(self.machine));
+        let files: Result<Vec<_>, _> = files.iter().map(|file| volumes.locate(file)).collect();
+        let generation = by_hand::generation(volumes, files?, arguments)?;
+        let reset_cause = self.facts.reset.map(|cause| cause.to_string()).unwrap_or_default();
+        let boot = Boot { reset_cause: &reset_cause, times: &self.facts.times, ..Boot::default() };
+        let job = Job { generation: &generation, file_system: volumes, command_line: None, boot };
+        load(job, self.facts, self.machine).map_err(|error| files::coded(&error))
+    }
+
+    fn state(&mut self) -> Result<(), String> {
+        let lines: Vec<_> = self.seen.iter().flat_map(state::lines).collect();
+        match lines.is_empty() {
+            true => Err("no card that can be read was searched".into()),
+            false => self.say_lines(lines),
+        }
+    }
+
+    /// Says a long answer, line by line.
+    fn say_lines(&mut self, lines: impl IntoIterator<Item = String>) -> Result<(), String> {
+        let _ = lines.into_iter().try_for_each(|line| self.say(&line));
+        Ok(())
+    }
+
+    /// Says a piece of a long answer, unless somebody wants no more of it.
+    fn say(&mut self, text: &str) -> ControlFlow<Stopped> {
+        say(self.machine, &mut self.prompt, text)
+    }
+
+    fn with_volumes(
+        &mut self,
+        action: impl FnOnce(&mut Volumes, files::Say<'_>) -> Result<(), String>,
+    ) -> Result<(), String> {
+        let volumes = self.volumes.get_or_insert_with(|| Volumes::open(self.machine));
+        action(volumes, &mut |text| say(self.machine, &mut self.prompt, text))
+    }
+}
+
+fn say(machine: &mut impl Machine, prompt: &mut Prompt, text: &str) -> ControlFlow<Stopped> {
+    prompt.write(text);
+    machine.write(&prompt.take());
+    while let Some(byte) = machine.read_byte() {
+        let now = machine.now();
+        prompt.feed(byte, now);
+    }
+    match prompt.is_stopped(machine.now()) {
+        true => ControlFlow::Break(Stopped),
+        false => ControlFlow::Continue(()),
     }
 }

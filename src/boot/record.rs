@@ -225,7 +225,8 @@ impl Store {
         Problem::at(&self.name(), error)
     }
 
-    fn name(&self) -> String {
+    /// What a user calls the device.
+    pub(super) fn name(&self) -> String {
         self.device.borrow().name().into()
     }
 }

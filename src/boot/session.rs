@@ -36,6 +36,10 @@ pub trait Machine: LoadMemory {
     fn read_byte(&mut self) -> Option<u8>;
     /// Sends `bytes` to the terminal.
     fn write(&mut self, bytes: &[u8]);
+    /// Bytes of the loader's own memory in use and free, where there is such a limit.
+    fn heap(&self) -> Option<(usize, usize)> {
+        None
+    }
 }
 
 /// What is to be done in the end.
@@ -68,7 +72,7 @@ pub fn run(machine: &mut impl Machine, facts: &Facts<'_>) -> Outcome {
         if let Turn::Done(outcome) = turn {
             return outcome;
         }
-        if let Some(outcome) = prompt::run(machine, &seen, matches!(turn, Turn::Prompt)) {
+        if let Some(outcome) = prompt::run(machine, facts, &seen, matches!(turn, Turn::Prompt)) {
             return outcome;
         }
     }

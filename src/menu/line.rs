@@ -59,6 +59,11 @@ impl LineEditor {
         &self.text
     }
 
+    /// What stands in front of the cursor.
+    pub fn before_cursor(&self) -> &str {
+        &self.text[..self.cursor]
+    }
+
     /// Takes the text out and leaves an empty line.
     pub fn take(&mut self) -> String {
         self.cursor = 0;

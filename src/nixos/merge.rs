@@ -230,7 +230,7 @@ fn preference(found: &Found) -> u8 {
         Source::Profile => 0,
         Source::Extlinux => 1,
         Source::LoaderEntry => 2,
-        Source::BootImage => 3,
+        Source::BootImage | Source::Prompt => 3,
     }
 }
 

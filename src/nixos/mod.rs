@@ -89,6 +89,8 @@ pub enum Source {
     LoaderEntry,
     /// The boot image itself: a recovery system.
     BootImage,
+    /// A person at the rescue prompt.
+    Prompt,
 }
 
 impl Source {
@@ -99,6 +101,7 @@ impl Source {
             Source::Profile => "profile",
             Source::LoaderEntry => "loader entry",
             Source::BootImage => "boot image",
+            Source::Prompt => "prompt",
         }
     }
 }

@@ -278,4 +278,8 @@ impl boot::Machine for World {
         // What cannot be written has nowhere else to go.
         let _ = self.machine.console.write_str(&String::from_utf8_lossy(bytes));
     }
+
+    fn heap(&self) -> Option<(usize, usize)> {
+        Some(arch::heap::usage())
+    }
 }

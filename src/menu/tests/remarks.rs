@@ -62,10 +62,7 @@ fn a_default_that_was_booted_last_says_both() {
 fn details_say_more() {
     for (keys, wanted) in [
         (&b"9d"[..], "State         default; on trial: try 2 of 3 is the next"),
-        (
-            b"8d",
-            "State         last booted; rolled back; failed: it came up in none of its",
-        ),
+        (b"8d", "State         last booted; rolled back; failed: it came up in none of its"),
         (b"6d", "State         last booted; good: it has come up"),
         (b"5d", "State         not read yet"),
         (b"4d", "Broken        [E304] the link leads to a store path that is gone:"),
