@@ -161,6 +161,7 @@ struct TestBoard {
     line: Vec<u8>,
     dram: Vec<u8>,
     claimed: Vec<Region>,
+    unattended: bool,
 }
 
 impl TestBoard {
@@ -176,6 +177,7 @@ impl TestBoard {
             line: Vec::new(),
             dram: vec![0; DRAM_SIZE as usize],
             claimed: Vec::new(),
+            unattended: false,
         }
     }
 
@@ -273,6 +275,10 @@ impl Machine for TestBoard {
 
     fn counter(&mut self) -> Option<Box<dyn Counter>> {
         None
+    }
+
+    fn is_unattended(&mut self) {
+        self.unattended = true;
     }
 
     fn now(&self) -> Duration {

@@ -33,11 +33,20 @@ pub(super) struct Restart {
 /// How a stage ends that has not decided.
 const STOP: Ending = Ending { name: "the loader", restart: None };
 
+/// How long a person has to read why the board starts anew.
+pub(super) const RESTART_AFTER: Duration = Duration::from_secs(10);
+
 static ENDING: SingleCore<Cell<Late<Ending>>> = SingleCore::new(Cell::new(Late::Absent));
 
 /// Decides how this stage ends; until then it stops for good.
 pub(super) fn decide(ending: Ending) {
     ENDING.set(Late::Present(ending));
+}
+
+/// From now on, a stage that cannot go on starts the board anew: somebody counts on it to come back.
+pub fn restart_on_failure(bus: Hardware, watchdog: Watchdog) {
+    let restart = Restart { bus, watchdog, after: RESTART_AFTER };
+    decide(Ending { restart: Some(restart), ..ending() });
 }
 
 fn ending() -> Ending {

@@ -47,6 +47,8 @@ pub mod power;
 pub mod single_core;
 
 #[cfg(target_os = "none")]
+pub use end::restart_on_failure;
+#[cfg(target_os = "none")]
 pub use handover::enter_kernel;
 #[cfg(target_os = "none")]
 pub use machine::{ClaimError, Machine};

@@ -82,12 +82,15 @@ impl Found {
         Ground::new(self.store.as_ref(), facts.reset)
     }
 
+    /// Whether the boots of any generation are counted.
+    pub(super) fn is_counting(&self) -> bool {
+        self.catalogue.generations.iter().any(|generation| generation.tries.is_some())
+    }
+
     /// Without boot counting, and with nothing chosen, nobody misses the record.
     fn problems_of_store(&self) -> &[Problem] {
         let Some(store) = &self.store else { return &[] };
-        let is_counting =
-            self.catalogue.generations.iter().any(|generation| generation.tries.is_some());
         let has_history = *store.record() != Record::default();
-        if is_counting || has_history { store.problems() } else { &[] }
+        if self.is_counting() || has_history { store.problems() } else { &[] }
     }
 }

@@ -29,6 +29,9 @@ pub trait Machine: LoadMemory {
     fn linux_name(&self, index: usize) -> Option<String>;
     /// What keeps the boot counting where no card can.
     fn counter(&mut self) -> Option<Box<dyn Counter>>;
+    /// Boot counting is on: nobody is near who could reset the board if the loader itself fails, so
+    /// it has to start anew by itself then.
+    fn is_unattended(&mut self);
     /// Time since a fixed moment.
     fn now(&self) -> Duration;
     /// The next byte that was typed, if there is one. Called in every wait: a place to service a
@@ -129,6 +132,9 @@ fn try_found(
 
 fn boot_from(machine: &mut impl Machine, facts: &Facts<'_>, found: &mut Found) -> Turn {
     let mut told = Told::default();
+    if found.is_counting() {
+        machine.is_unattended();
+    }
     loop {
         let decision = found.decide(facts);
         let settings = found.catalogue.settings(decision.as_ref().map(|decision| decision.index));

@@ -56,7 +56,8 @@ pub fn after_dram(bus: &impl Bus, clock: &impl Clock, board: &FirstStage) -> Res
     clocks::set_up(bus, clock, board.fast_clocks)
 }
 
-/// Gives the board `time` until it is reset: for a first stage that has nothing left to try.
+/// Gives the board `time` until it is reset: for a stage that has nothing left to try, or a kernel that has
+/// to prove itself.
 pub fn reset_after(bus: &impl Bus, board: &FirstStage, watchdog: Watchdog, time: Duration) {
     board.watchdog_pads.iter().for_each(|pad| pad.apply(bus));
     watchdog.start(bus, time);

@@ -140,7 +140,7 @@ fn a_new_generation_is_tried_with_the_watchdog_and_each_try_is_written_before_th
     for done in 1..=3 {
         let boot = Boot::of(&card);
         assert_eq!((boot.number(), boot.writes), (42, 1));
-        assert!(boot.is_on_trial());
+        assert!(boot.is_on_trial() && boot.board.unattended);
         assert_eq!(boot.hand_over.watchdog, Some(Duration::from_secs(128)));
         assert_eq!(boot.chosen("firn,try").unwrap(), [0, 0, 0, done, 0, 0, 0, 3]);
         let standing = Standing::Trying { left: 3 - done, done };
@@ -277,7 +277,7 @@ fn without_counting_nothing_is_written_and_no_watchdog_started() {
     card.borrow_mut().bytes.splice(GAP.., plain.bytes);
     let boot = Boot::of(&card);
     assert_eq!((boot.number(), boot.writes), (42, 0));
-    assert!(!boot.is_on_trial());
+    assert!(!boot.is_on_trial() && !boot.board.unattended);
 }
 
 #[test]

@@ -83,6 +83,10 @@ mod faults {
                 let right = (try_read32(layout.text.start), try_read32(0));
                 let _ = writeln!(machine.console, "tried: {right:x?}");
             }
+            b'P' => {
+                arch::restart_on_failure(machine.bus, Watchdog(BOARD.watchdog));
+                panic!("as asked");
+            }
             b'w' => start_watchdog(machine),
             b'W' => {
                 start_watchdog(machine);

@@ -17,13 +17,12 @@ mod memory;
 mod rom;
 
 use aarch64_cpu::registers::{DAIF, Writeable};
-use core::time::Duration;
 use core::{ptr, slice};
 
 pub use memory::{Memory, OnChip};
 pub use rom::Rom;
 
-use super::end::{self, Ending, Restart};
+use super::end::{self, Ending, RESTART_AFTER, Restart};
 use super::exception;
 use super::layout;
 use super::mmu::Table;
@@ -56,9 +55,6 @@ const TABLES: usize = 8;
 /// Bytes of OCRAM_S, which keeps the saved timing for BL31. Source: i.MX 8M Plus reference manual,
 /// memory map.
 const SAVED_TIMING_ROOM: u64 = 0x8000;
-
-/// How long a person has to read what went wrong before the board starts anew.
-const RESTART_AFTER: Duration = Duration::from_secs(10);
 
 static POOL: TakeOnce<[Table; TABLES]> = TakeOnce::new([const { Table::EMPTY }; TABLES]);
 

@@ -6,7 +6,7 @@ use core::{cell::RefCell, fmt::Write, mem, time::Duration};
 use firn::{
     arch::{self, Machine, entry::EntryState, memory::Dram},
     block::{self, SharedDevice, cache::Cache},
-    board::{BOARD, CardSlot},
+    board::{BOARD, CardSlot, FIRST_STAGE},
     boot::{self, Facts, HandOver, LoadMemory, Recovery, Unavailable},
     ddr,
     devicetree::DeviceTree,
@@ -22,6 +22,7 @@ use firn::{
     memory::{Region, Size},
     mmio,
     soc::{reset, wdog::Watchdog},
+    spl::platform,
     state::counter::Counter,
     time::Clock,
 };
@@ -177,7 +178,8 @@ impl World {
         info!("starting the kernel at {:#x}", hand_over.kernel.start());
         self.quiesce();
         if let Some(time) = hand_over.watchdog {
-            Watchdog(BOARD.watchdog).start(&self.machine.bus, time);
+            let watchdog = Watchdog(BOARD.watchdog);
+            platform::reset_after(&self.machine.bus, &FIRST_STAGE, watchdog, time);
         }
         let mut take = |region: Region| {
             let index = self.claimed.iter().position(|(claimed, _)| *claimed == region)?;
@@ -260,6 +262,10 @@ impl boot::Machine for World {
     fn linux_name(&self, index: usize) -> Option<String> {
         let slot = BOARD.cards.get(*self.order.get(index)?)?;
         Some(format!("{:x}.mmc", slot.usdhc))
+    }
+
+    fn is_unattended(&mut self) {
+        arch::restart_on_failure(self.machine.bus, Watchdog(BOARD.watchdog));
     }
 
     fn counter(&mut self) -> Option<Box<dyn Counter>> {

@@ -136,6 +136,15 @@ fn a_panic_and_an_exhausted_heap_name_their_place() {
 
 #[test]
 #[ignore = "emulated boot; cargo xtask test runs it"]
+fn a_board_that_nobody_is_near_starts_anew_after_a_panic() {
+    let mut session = ready();
+    session.send("P").unwrap();
+    session.expect("firn: stopped; the board starts anew in 10 s", SOON).unwrap();
+    session.expect("entered at", Duration::from_secs(30)).unwrap();
+}
+
+#[test]
+#[ignore = "emulated boot; cargo xtask test runs it"]
 fn a_look_at_what_is_not_there_is_survived() {
     // The first word of the image is its branch to the entry code.
     let text = GUEST.after("t", "None)\n");
