@@ -158,7 +158,8 @@ impl Catalogue {
         {
             self.list();
         }
-        self.position_of(id)
+        let index = self.position_of(id)?;
+        Some(self.read(index))
     }
 
     fn position_of(&self, id: &str) -> Option<usize> {
@@ -168,21 +169,28 @@ impl Catalogue {
     /// Reads what is to be known of the generation at `index`, if it is [`Generation::unread`]; gives
     /// its index then. Indices may shift: doubles are found out, specialisations appear.
     pub fn read(&mut self, index: usize) -> usize {
-        let Some(generation) = self.generations.get(index).filter(|g| g.unread) else {
-            return index;
-        };
-        let was_set = matches!(&self.default, Default::Set(Some(id)) if *id == generation.id);
+        let mut index = index;
+        // Other links to the same toplevel may come to light, one of which is the row's then.
+        while self.generations.get(index).is_some_and(|generation| generation.unread) {
+            match self.read_link(index) {
+                Some(now) => index = now,
+                None => return index,
+            }
+        }
+        index
+    }
+
+    fn read_link(&mut self, index: usize) -> Option<usize> {
+        let old = &self.generations[index].id;
+        let was_set = matches!(&self.default, Default::Set(Some(id)) if id == old);
         let position = self.places[index].position;
-        let Some(id) = self.sources.describe(position, &mut self.volumes, &mut self.problems)
-        else {
-            return index;
-        };
+        let id = self.sources.describe(position, &mut self.volumes, &mut self.problems)?;
         if was_set {
             self.default = Default::Set(Some(id.clone()));
         }
         self.list();
         let of_link = || self.places.iter().position(|place| place.position == position);
-        self.position_of(&id).or_else(of_link).unwrap_or(index)
+        self.position_of(&id).or_else(of_link)
     }
 
     /// Reads all that is not read yet.

@@ -62,16 +62,33 @@ impl Listed {
         self.best.generation.broken = Some(broken);
         let next = self.copies.iter().position(|copy| copy.generation.broken.is_none());
         let Some(next) = next else { return false };
-        // The row in the menu stays what a person has seen; only what is loaded changes.
-        let copy = &mut self.copies[next];
+        self.swap_in(next);
+        true
+    }
+
+    /// Loads from the copy at `next` from now on. The row in the menu stays what a person has seen.
+    fn swap_in(&mut self, next: usize) {
+        let Some(copy) = self.copies.get_mut(next) else { return };
         let (shown, other) = (&mut self.best.generation, &mut copy.generation);
         mem::swap(&mut shown.files, &mut other.files);
         mem::swap(&mut shown.source, &mut other.source);
         mem::swap(&mut shown.name, &mut other.name);
         mem::swap(&mut shown.broken, &mut other.broken);
+        mem::swap(&mut shown.tries, &mut other.tries);
         mem::swap(&mut self.best.volume, &mut copy.volume);
         mem::swap(&mut self.best.position, &mut copy.position);
-        true
+    }
+
+    /// Loads from the first copy that is not broken, if the best one is.
+    fn pass_over_broken(&mut self) {
+        if self.best.generation.broken.is_none() {
+            return;
+        }
+        let next = self.copies.iter().position(|copy| copy.generation.broken.is_none());
+        let Some(next) = next else { return };
+        // It has not been seen yet, and little is known of what is broken.
+        self.best.generation.title.clone_from(&self.copies[next].generation.title);
+        self.swap_in(next);
     }
 
     /// Takes in another finding of the same generation, which is not better.
@@ -125,6 +142,7 @@ impl Generation {
 pub fn merge(mut found: Vec<Found>) -> Vec<Listed> {
     found.sort_by(worth);
     let mut listed = gather(found);
+    listed.iter_mut().for_each(Listed::pass_over_broken);
     let default = default_entry(&listed);
     for (index, entry) in listed.iter_mut().enumerate() {
         entry.best.generation.default = default == Some(index);
@@ -195,7 +213,6 @@ fn worth(one: &Found, other: &Found) -> Ordering {
     fn key(found: &Found) -> impl Ord {
         let generation = &found.generation;
         (
-            generation.broken.is_some(),
             preference(found),
             found.volume,
             // A generation that two links hold is the system's own, of the higher number.

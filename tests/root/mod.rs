@@ -3,6 +3,8 @@
 #![allow(dead_code, reason = "a module of several tests; each uses a part")]
 #![allow(clippy::cast_possible_truncation, reason = "tests run on 64-bit hosts")]
 
+pub(crate) mod cards;
+
 use std::collections::BTreeMap;
 
 use firn::fs::{DirEntry, Error, ErrorKind, File, FileSystem, FileType, Metadata};
