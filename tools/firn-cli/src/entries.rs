@@ -40,18 +40,24 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     catalogue.read_all();
     let decision = Ground::new(store.as_ref(), None).decide(&mut catalogue);
     for problem in &catalogue.problems {
-        eprintln!("{problem}");
+        eprintln!("{}", printable(&problem.to_string()));
     }
     for reason in decision.iter().flat_map(|decision| &decision.reasons) {
-        eprintln!("[{}] {reason}", reason.code());
+        eprintln!("[{}] {}", reason.code(), printable(&reason.to_string()));
     }
     let listed = listed(&catalogue, store.as_ref(), decision.map(|decision| decision.index));
     if arguments.json {
         println!("{}", to_json(&listed));
     } else {
-        print!("{}", to_table(&listed));
+        print!("{}", printable(&to_table(&listed)));
     }
     Ok(if listed.is_empty() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// Names on a card must not send escape sequences to somebody's terminal.
+fn printable(text: &str) -> String {
+    let shown = |c: char| if c.is_control() && c != '\n' { '?' } else { c };
+    text.chars().map(shown).collect()
 }
 
 /// What the loader would find.
