@@ -4,13 +4,17 @@
 //! time pass with [`Menu::tick`] and sends what [`Menu::draw`] returns; it should read all that has
 //! arrived before it draws, and go on reading while it sends.
 //!
-//! * [`keys`] turns bytes into keys, [`state`] does what keys say, [`display`] shows it: as a log
-//!   until somebody is there, as a screen where the terminal answers, as lines where not.
+//! * [`keys`] turns bytes into keys, [`state`] does what keys say to the [`list`], [`display`] shows
+//!   it: as a log until somebody is there, as a screen where the terminal answers, as lines where
+//!   not. `docs/menu.md` is what a user reads.
+//! * The list may change at any time ([`Menu::update`]); generations are read while they are looked
+//!   at ([`Menu::wanted`]).
 //! * A line that babbles must neither boot another entry nor keep the board down. Enter counts only
 //!   if silence follows it, and only the second time if there were stray bytes; [`noise`] recognises
 //!   what no person types; a stopped [`countdown`] starts again when the keys end, and boots the
 //!   default, never the selection.
-//! * The line editor ([`mod@line`]) is the rescue prompt's, too.
+//! * What outlasts the menu may need a password ([`lock`], [`password`]).
+//! * The line editor ([`mod@line`]) and [`password`] are the rescue prompt's, too.
 
 #![forbid(unsafe_code)]
 

@@ -10,7 +10,8 @@ use core::fmt;
 
 use sha_crypt::{PasswordVerifier, ShaCrypt, password_hash};
 
-/// Most rounds of a hash that is checked. A round of SHA-512-crypt takes about 10 us on a Cortex-A53.
+/// Most rounds of a hash that is checked. One hashes some hundred bytes, which takes a Cortex-A53
+/// microseconds: the menu stands still for a few seconds at most.
 pub const MAX_ROUNDS: u32 = 1_000_000;
 
 /// Longest password in bytes.
@@ -48,7 +49,8 @@ impl fmt::Display for Error {
 impl core::error::Error for Error {}
 
 /// Whether `password` is the one that `hash` was made of, compared in constant time. Takes as long
-/// as the rounds of the hash want: some 50 ms as `mkpasswd -m sha-512` makes it, ten seconds at most.
+/// as the rounds of the hash want: seconds with [`MAX_ROUNDS`], no time to speak of with the five
+/// thousand that `mkpasswd` takes.
 ///
 /// # Errors
 /// As [`validate`]; then no password is right.

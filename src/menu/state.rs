@@ -49,6 +49,10 @@ pub(super) const MAX_COMMAND_LINE: usize = 2047;
 /// Longest filter in bytes.
 const MAX_FILTER: usize = 60;
 
+/// So many letters of a filter that match nothing are taken for noise: another system's log, which may
+/// well hold a `/`, has more of them, and goes on.
+const NOISE_IN_FILTER: u32 = 3;
+
 /// Without a key for this long nobody is going to type a password.
 const PASSWORD_WAIT: Duration = Duration::from_secs(60);
 
@@ -79,9 +83,16 @@ pub(super) enum View {
     Page(Page),
     Editor(LineEditor),
     /// The list, while its filter is typed.
-    Filter(LineEditor),
+    Filter(Filtering),
     /// The list, while a password is typed.
     Password(Asking),
+}
+
+/// A filter that is being typed.
+pub(super) struct Filtering {
+    typed: LineEditor,
+    /// Letters that were typed although nothing matched.
+    in_vain: u32,
 }
 
 /// A password that is being typed.
@@ -207,7 +218,7 @@ impl State {
         Some(match &mut self.view {
             View::List | View::Page(_) => return None,
             View::Editor(line) => (Input::CommandLine, line.window(width)),
-            View::Filter(line) => (Input::Filter, line.window(width)),
+            View::Filter(filtering) => (Input::Filter, filtering.typed.window(width)),
             View::Password(asking) => {
                 let Window { text, cursor } = asking.typed.window(width);
                 (Input::Password, Window { text: "*".repeat(text.len()), cursor })
@@ -353,7 +364,10 @@ impl State {
             Key::Right | Key::Character('+') => self.open_fold(),
             Key::Left | Key::Character('-') => self.list.close_fold(),
             Key::Character(digit @ '0'..='9') => self.digit(digit, now),
-            Key::Character('/') => self.view = View::Filter(LineEditor::new("", MAX_FILTER)),
+            Key::Character('/') => {
+                let typed = LineEditor::new("", MAX_FILTER);
+                self.view = View::Filter(Filtering { typed, in_vain: 0 });
+            }
             Key::Enter | Key::Character('o') => return self.boot(now),
             Key::Character('s') => return self.if_allowed(Locked::SetDefault, now),
             Key::Character('e') => return self.if_allowed(Locked::Edit, now),
@@ -372,14 +386,22 @@ impl State {
     }
 
     fn key_of_filter(&mut self, key: Key) -> Handled {
-        let View::Filter(line) = &mut self.view else { return Handled::No };
+        let View::Filter(filtering) = &mut self.view else { return Handled::No };
         match key {
             Key::Up => self.list.step(false),
             Key::Down => self.list.step(true),
             Key::PageUp => self.list.page(false),
             Key::PageDown => self.list.page(true),
-            key => match line.handle(key) {
-                Edit::Handled => self.list.set_filter(line.text()),
+            key => match filtering.typed.handle(key) {
+                Edit::Handled => {
+                    self.list.set_filter(filtering.typed.text());
+                    if self.list.selected().is_none() && matches!(key, Key::Character(_)) {
+                        filtering.in_vain = filtering.in_vain.saturating_add(1);
+                        if filtering.in_vain <= NOISE_IN_FILTER {
+                            return Handled::No;
+                        }
+                    }
+                }
                 Edit::Unbound => return Handled::No,
                 Edit::Entered => return self.back(),
                 Edit::Cancelled => {
@@ -573,8 +595,11 @@ impl State {
     }
 
     fn act(&mut self, action: Action, now: Duration) -> Outcome {
-        let selected = self.list.selected();
-        match (action, selected) {
+        // What was bootable when the key was pressed may have turned out broken.
+        if matches!(action, Action::Boot | Action::SetDefault) && !self.is_bootable() {
+            return Outcome::Stay;
+        }
+        match (action, self.list.selected()) {
             (Action::Prompt, _) => Outcome::Rescue,
             (Action::Reset, _) => Outcome::Reset,
             (Action::PowerOff, _) => Outcome::PowerOff,

@@ -749,17 +749,31 @@ mod babble {
 
     #[test]
     fn another_systems_log_on_the_line_ends_in_the_default() {
-        let generations = nixos();
-        let mut session = Session::new(&generations, &after(50), &[]);
-        let text = b"[    0.000000] Booting Linux on physical CPU 0x0000000000\r\nlogin: ";
-        while session.outcome == Outcome::Stay {
-            for &byte in text {
-                session.menu.feed(byte, session.now);
+        for text in [
+            "[    0.000000] Booting Linux on physical CPU 0x0000000000\r\nlogin: ",
+            "Mounting /nix/store\r\n[  OK  ] Mounted /nix/store 41\r\n\r\nStarting jobs",
+            "/dev/mmcblk1p2: clean, 41/1000 files\r\n/sbin/init: 41\r\ndisks\r\n",
+            "root@imx8mp:/proc/41# ls\r\n",
+        ] {
+            for line_gap in [40, 100, 1000, 4000] {
+                let mut session = Session::new(&nixos(), &after(50), &[]);
+                log_text(&mut session, text, line_gap);
+                assert_eq!(session.booted(), (0, None), "{text:?} every {line_gap} ms");
             }
-            session.wait(100);
-            assert!(session.now < Duration::from_secs(3600));
         }
-        assert_eq!(session.booted(), (0, None));
+    }
+
+    /// Lines of `text` again and again, each in one go, until something is booted.
+    fn log_text(session: &mut Session, text: &str, gap: u64) {
+        while session.outcome == Outcome::Stay {
+            for line in text.split_inclusive('\n') {
+                for &byte in line.as_bytes() {
+                    session.menu.feed(byte, session.now);
+                }
+                session.wait(gap);
+            }
+            assert!(session.now < Duration::from_secs(7200), "{text:?} every {gap} ms");
+        }
     }
 
     #[test]
@@ -812,16 +826,20 @@ proptest! {
     fn any_bytes_leave_the_terminal_as_the_menu_wants_it(
         bytes in proptest::collection::vec((any::<u8>(), 0..4_u64), 0..80),
         keys in proptest::collection::vec(
-            (proptest::sample::select(b"jkedm?hGc4 \x1b[AB~56\x15x\x0c".to_vec()), 0..8_u64), 0..80
+            (proptest::sample::select(b"jkedm?hGc4 /+-so3\r\x1b[AB~56\x15x\x0c".to_vec()), 0..8_u64),
+            0..80
         ),
     ) {
-        let generations = many(30);
+        let mut generations = many(30);
+        generations[3].specialisation = Some("x".into());
+        generations[3].number = generations[2].number;
         let mut session = Session::new(&generations, &after(50), &["a message"]);
         session.press(b" ");
         for (byte, gap) in keys.into_iter().chain(bytes) {
             session.menu.feed(byte, session.now);
+            session.outcome = Outcome::Stay;
             session.wait_in_steps(10 + gap * 20, 1);
-            if session.outcome != Outcome::Stay {
+            if !matches!(session.outcome, Outcome::Stay | Outcome::SetDefault(_)) {
                 return Ok(());
             }
             // Answers to what was sent.
@@ -834,19 +852,30 @@ proptest! {
     fn any_generation_and_any_size_of_terminal_can_be_drawn(
         title in ".{0,100}", name in proptest::option::of(".{0,30}"),
         number in proptest::option::of(any::<u32>()), date in proptest::option::of(".{0,30}"),
-        version in proptest::option::of(".{0,90}"), broken in any::<bool>(),
+        version in proptest::option::of(".{0,90}"), broken in any::<bool>(), unread in any::<bool>(),
+        standing in proptest::option::of((any::<u8>(), any::<u8>())), others in any::<[bool; 3]>(),
         rows in 0..60_u16, columns in 0..200_u16, message in ".{0,200}",
     ) {
-        let mut generations = nixos();
-        generations[0] = Generation {
-            title, specialisation: name, number, date, version: version.clone(),
-            kernel_version: version,
-            broken: broken.then(|| Broken { code: Code::KernelTruncated, reason: message.clone() }),
-            ..generations[0].clone()
+        let mut given = super::tests::rows(&nixos());
+        let [last_booted, rolled_back, default] = others;
+        given[0] = Row {
+            generation: Generation {
+                title, specialisation: name.clone(), number, date, version: version.clone(), unread,
+                profile: name, kernel_version: version, default,
+                broken: broken
+                    .then(|| Broken { code: Code::KernelTruncated, reason: message.clone() }),
+                ..given[0].generation.clone()
+            },
+            volume: Some(message.clone()),
+            standing: standing.map(|(left, done)| Standing::Trying { left, done }),
+            last_booted,
+            rolled_back,
         };
-        let mut session = Session::new(&generations, &after(50), &[&message]).without_answers();
-        let question = vec![b' '];
-        session.press(&question).press(format!("\x1b[{rows};{columns}R").as_bytes());
-        session.press(b"d").press(b"\x1b").press(b"?").press(b"\x1b").press(b"e");
+        let mut session =
+            Session::of_rows(given, &after(50), &[&message]).without_answers();
+        session.press(b" ").press(format!("\x1b[{rows};{columns}R").as_bytes());
+        for keys in [&b"1"[..], b"d", b"\x1b", b"?", b"\x1b", b"+", b"/", b"n", b"\x1b", b"e"] {
+            session.press(keys);
+        }
     }
 }
