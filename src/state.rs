@@ -42,6 +42,8 @@ pub struct Record {
     counted: Vec<Counted>,
     /// What a later version wrote, as it is.
     unknown: Vec<Unknown>,
+    /// It is kept where one generation on trial has room: see [`counter`].
+    brief: bool,
 }
 
 /// A boot that was written down before its jump.
@@ -132,7 +134,7 @@ impl Record {
 
     /// How `identity` stands; `None` if it is new to the record.
     pub fn standing(&self, identity: &Identity) -> Option<Standing> {
-        let counted = self.counted.iter().find(|counted| counted.identity == *identity);
+        let counted = self.counted.iter().find(|counted| counted.identity.matches(identity));
         counted.map(|counted| counted.standing)
     }
 
@@ -158,6 +160,7 @@ impl Record {
         {
             self.bless(running);
         }
+        self.recognise(core::slice::from_ref(&identity));
         self.counted
             .retain(|counted| counted.identity != identity || counted.standing == Standing::Good);
         self.searched = None;
@@ -167,6 +170,7 @@ impl Record {
     /// Notes that `identity` came up: it is the last good one from now on. Changes nothing the
     /// second time, so that a boot that is like the one before costs no write.
     pub fn bless(&mut self, identity: Identity) {
+        self.recognise(core::slice::from_ref(&identity));
         self.searched = None;
         if let Some(booted) = &mut self.last_booted
             && booted.identity == identity
@@ -176,6 +180,17 @@ impl Record {
         if self.last_good() != Some(&identity) {
             // What the list holds is not known to who blesses: no entry counts as gone.
             self.touch(Counted { identity, standing: Standing::Good }, None, &|_| true);
+        }
+    }
+
+    /// Puts in for digests what they are digests of.
+    fn recognise(&mut self, identities: &[Identity]) {
+        let booted = self.last_booted.iter_mut().map(|booted| &mut booted.identity);
+        let counted = self.counted.iter_mut().map(|counted| &mut counted.identity);
+        for known in booted.chain(counted) {
+            if let Some(identity) = identities.iter().find(|identity| identity.matches(known)) {
+                known.clone_from(identity);
+            }
         }
     }
 

@@ -14,6 +14,7 @@ use firn::{
     state::{
         Identity, RECORD_SIZE, Record,
         copies::{Copy, Source},
+        counter::{BLANK, Counter, Words},
         place::GAP_OFFSETS,
         policy::{Candidate, Decision, Situation, decide},
     },
@@ -385,6 +386,191 @@ fn a_locked_cards_record_counts_but_cannot_be_written() {
     assert_eq!(store.problems()[0].code, Code::ReadOnly);
     store.write(&record(2)).unwrap_err();
     assert_eq!(card.record(), record(1));
+}
+
+// --- the SoC's registers, where the card cannot be written to -----------------------------------
+
+/// What the registers of a board do.
+#[derive(Clone, Copy, PartialEq)]
+enum Keeps {
+    Everything,
+    /// As in QEMU.
+    Nothing,
+}
+
+/// Registers that outlive the boots of a test.
+#[derive(Clone)]
+struct Registers(Rc<RefCell<(Words, Keeps)>>);
+
+impl Registers {
+    fn new(words: Words, keeps: Keeps) -> Self {
+        Self(Rc::new(RefCell::new((words, keeps))))
+    }
+
+    fn words(&self) -> Words {
+        self.0.borrow().0
+    }
+
+    fn store(&self, card: &Card) -> Store {
+        Store::open(&card.behind_a_cache(), Some(Box::new(self.clone())))
+    }
+}
+
+impl Counter for Registers {
+    fn read(&mut self) -> Option<Words> {
+        Some(self.words())
+    }
+
+    fn write(&mut self, words: Words) {
+        let mut registers = self.0.borrow_mut();
+        if registers.1 == Keeps::Everything {
+            registers.0 = words;
+        }
+    }
+}
+
+fn without_a_place() -> Card {
+    Card::new(Medium::with_partition_at(2048))
+}
+
+fn locked() -> Card {
+    let card = Card::blank();
+    card.0.borrow_mut().locked = true;
+    card
+}
+
+fn foreign() -> Card {
+    let card = Card::blank();
+    for copy in [FIRST_COPY, SECOND_COPY] {
+        card.0.borrow_mut().fill(copy, 0x42);
+    }
+    card
+}
+
+#[test]
+fn registers_roll_back_where_the_card_cannot_be_written_to() {
+    for card in [without_a_place(), locked(), foreign()] {
+        let registers = Registers::new(BLANK, Keeps::Everything);
+        let mut good = registers.store(&card).record().clone();
+        good.bless(id("41"));
+        registers.store(&card).write(&good).unwrap();
+        let mut attempts = Vec::new();
+        for _ in 0..5 {
+            let mut store = registers.store(&card);
+            assert_eq!((store.place(), store.is_writable()), (Location::Register, true));
+            let decision = next_boot(store.record());
+            attempts.push((decision.index, decision.attempt.map(|attempt| attempt.number)));
+            if let Some(record) = &decision.write {
+                store.write(record).unwrap();
+                assert_eq!(store.record(), record);
+            }
+        }
+        let tries = [(0, Some(1)), (0, Some(2)), (0, Some(3)), (1, None), (1, None)];
+        assert_eq!(attempts, tries);
+        assert_eq!(card.0.borrow().written, []);
+    }
+}
+
+#[test]
+fn the_menu_says_that_only_registers_serve() {
+    for (card, code) in [
+        (without_a_place(), Code::StatePlace),
+        (locked(), Code::ReadOnly),
+        (foreign(), Code::StateForeign),
+    ] {
+        let store = Registers::new(BLANK, Keeps::Everything).store(&card);
+        let [problem] = store.problems() else { panic!("{:?}", store.problems()) };
+        assert_eq!(problem.code, code);
+        assert!(problem.text.ends_with("which forget them without power"), "{problem}");
+        let store = card.store();
+        let [problem] = store.problems() else { panic!("{:?}", store.problems()) };
+        assert!(problem.text.ends_with("; no boot is counted"), "{problem}");
+    }
+}
+
+#[test]
+fn registers_that_keep_nothing_or_somebody_elses_are_left_alone() {
+    // U-Boot's boot counter.
+    let foreign = [0xb001_0003, 0, 0, 0];
+    for (words, keeps) in [(BLANK, Keeps::Nothing), (foreign, Keeps::Everything)] {
+        let registers = Registers::new(words, keeps);
+        let mut store = registers.store(&without_a_place());
+        assert_eq!((store.place(), store.is_writable()), (Location::Nowhere, false));
+        assert!(store.problems()[0].text.ends_with("; no boot is counted"));
+        store.write(&record(1)).unwrap_err();
+        assert_eq!(registers.words(), words);
+    }
+}
+
+#[test]
+fn looking_leaves_blank_registers_blank() {
+    let registers = Registers::new(BLANK, Keeps::Everything);
+    registers.store(&without_a_place());
+    assert_eq!(registers.words(), BLANK);
+}
+
+#[test]
+fn registers_that_stop_keeping_are_found_out() {
+    let registers = Registers::new(BLANK, Keeps::Everything);
+    let mut store = registers.store(&without_a_place());
+    registers.0.borrow_mut().1 = Keeps::Nothing;
+    let mut record = store.record().clone();
+    record.bless(id("41"));
+    assert_eq!(store.write(&record).unwrap_err().code, Code::StateWrite);
+    assert!(!store.is_writable());
+}
+
+#[test]
+fn a_default_cannot_be_chosen_where_only_registers_serve_but_counting_goes_on() {
+    let registers = Registers::new(BLANK, Keeps::Everything);
+    let mut store = registers.store(&locked());
+    let mut record = store.record().clone();
+    record.set_default(id("41"), None);
+    let problem = store.write(&record).unwrap_err();
+    assert_eq!(problem.code, Code::StatePlace);
+    assert!(problem.text.contains("not for a default"), "{problem}");
+    assert_eq!(registers.words(), BLANK);
+    assert!(store.is_writable());
+}
+
+#[test]
+fn a_locked_cards_default_is_honoured_and_its_boot_once_is_not() {
+    let card = Card::blank();
+    let mut on_card = Record::default();
+    on_card.set_default(id("41"), Some(id("41")));
+    on_card.boot_once = Some(id("42"));
+    card.store().write(&on_card).unwrap();
+    card.0.borrow_mut().locked = true;
+    let registers = Registers::new(BLANK, Keeps::Everything);
+    let store = registers.store(&card);
+    let decision = next_boot(store.record());
+    assert_eq!((decision.index, decision.write), (1, None));
+    let once = store.problems().iter().find(|problem| problem.text.contains("booted once"));
+    assert!(once.is_some(), "{:?}", store.problems());
+}
+
+#[test]
+fn a_card_that_can_be_written_again_counts_alone() {
+    let registers = Registers::new(BLANK, Keeps::Everything);
+    let mut record = registers.store(&locked()).record().clone();
+    record.bless(id("41"));
+    registers.store(&locked()).write(&record).unwrap();
+    assert_ne!(registers.words(), BLANK);
+    let store = registers.store(&Card::blank());
+    assert_eq!((store.record(), registers.words()), (&Record::default(), BLANK));
+}
+
+#[test]
+fn clearing_makes_registers_and_places_blank() {
+    let card = foreign();
+    let registers = Registers::new(BLANK, Keeps::Everything);
+    let mut store = registers.store(&card);
+    let mut record = store.record().clone();
+    record.bless(id("41"));
+    store.write(&record).unwrap();
+    store.clear().unwrap();
+    assert_eq!((registers.words(), store.problems()), (BLANK, &[][..]));
+    assert!(matches!(store.place(), Location::Card { source: Source::Blank, .. }));
 }
 
 // --- what a card may hold ----------------------------------------------------------------------

@@ -49,7 +49,7 @@ fn row(catalogue: &Catalogue, index: usize, record: &Record) -> Row {
         generation: generation.clone(),
         volume: volume.map(|volume| volume.name.clone()),
         standing,
-        last_booted: booted.is_some_and(|booted| booted.identity == identity),
+        last_booted: booted.is_some_and(|booted| booted.identity.matches(&identity)),
         rolled_back: standing.is_some_and(Standing::has_failed),
     }
 }

@@ -17,19 +17,31 @@ use crate::{
     error::{Code, Coded},
     state::{
         RECORD_SIZE, Record,
-        copies::{self, Copy, Ground, Source, Stored},
-        counter::Counter,
+        copies::{self, Copy, Ground, Refusal, Source, Stored},
+        counter::{self, Counter, Tally, Words},
         place::{self, Front, Place},
+        policy::Reason,
     },
 };
 
 /// The state record of one device.
 pub struct Store {
     device: SharedDevice,
+    /// Where on the card, if there is a place.
+    place: Option<Place>,
     location: Location,
+    /// What is on the card, or an empty record.
     stored: Stored,
+    register: Option<Register>,
     writable: bool,
     problems: Vec<Problem>,
+}
+
+/// What serves where the card cannot be written to.
+struct Register {
+    counter: Box<dyn Counter>,
+    /// The card's record with what it holds put over it.
+    record: Record,
 }
 
 /// Where the record is kept, for a person.
@@ -42,13 +54,19 @@ pub enum Location {
         /// Which of them counts.
         source: Source,
     },
+    /// On the card as far as that can be read; boots are counted in registers of the SoC.
+    Register,
     /// Nowhere: the problems tell why.
     Nowhere,
 }
 
 impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self::Card { place, source } = self else { return f.write_str("nowhere") };
+        let (place, source) = match self {
+            Self::Card { place, source } => (place, source),
+            Self::Register => return f.write_str("registers of the SoC"),
+            Self::Nowhere => return f.write_str("nowhere"),
+        };
         let [a, b] = place.first_blocks;
         let ground = match place.ground {
             Ground::Own => "partitions of its own",
@@ -70,24 +88,26 @@ impl Store {
     /// [`Store::problems`], and the record is empty then. `counter` serves where the card cannot be
     /// written to.
     pub fn open(device: &SharedDevice, counter: Option<Box<dyn Counter>>) -> Self {
-        let _ = counter;
         let mut store = Self {
             device: device.clone(),
+            place: None,
             location: Location::Nowhere,
             stored: copies::choose(Ground::Gap, &[], &[]),
+            register: None,
             writable: false,
             problems: Vec::new(),
         };
-        match store.find() {
+        let obstacle = match store.find() {
             Ok(place) => store.read(place),
-            Err(problem) => store.problems.push(problem),
-        }
+            Err(obstacle) => Some(obstacle),
+        };
+        store.make_do_with(counter, obstacle);
         store
     }
 
     /// The record as it is stored; an empty one if there is none.
     pub fn record(&self) -> &Record {
-        &self.stored.record
+        self.register.as_ref().map_or(&self.stored.record, |register| &register.record)
     }
 
     /// What a user should know, in the order in which it was found.
@@ -112,6 +132,9 @@ impl Store {
     /// What went wrong, which is among the problems from then on. Nothing more is written, as nobody
     /// knows what the card holds until [`Store::open`] looks again: the old record or the new one.
     pub fn write(&mut self, record: &Record) -> Result<(), Problem> {
+        if self.register.is_some() && self.writable {
+            return self.write_register(record);
+        }
         let Location::Card { place, .. } = self.location else { return Err(self.refusal()) };
         if !self.writable {
             return Err(self.refusal());
@@ -134,28 +157,36 @@ impl Store {
     /// # Errors
     /// There is no place, or it cannot be written to.
     pub fn clear(&mut self) -> Result<(), Problem> {
-        let Location::Card { place, .. } = self.location else { return Err(self.refusal()) };
-        for first_block in place.first_blocks {
-            self.put(first_block, &[0; RECORD_SIZE])?;
+        let mut register = self.register.take();
+        if let Some(Register { counter, .. }) = &mut register {
+            counter.write(counter::BLANK);
         }
-        self.problems.clear();
-        self.read(place);
-        Ok(())
+        let done = match self.place {
+            Some(place) => {
+                place.first_blocks.iter().try_for_each(|&block| self.put(block, &[0; RECORD_SIZE]))
+            }
+            None if register.is_some() => Ok(()),
+            None => Err(self.refusal()),
+        };
+        *self = Self::open(&self.device, register.map(|register| register.counter));
+        done
     }
 
     /// Where on the card the record is to be.
-    fn find(&self) -> Result<Place, Problem> {
-        let table = partition::scan(&self.device).map_err(|error| of_device(&error))?;
+    fn find(&self) -> Result<Place, Obstacle> {
+        let table = partition::scan(&self.device).map_err(|error| Obstacle::of_device(&error))?;
         let mut front: Front = [0; 2 * BLOCK_SIZE];
         let mut device = self.device.borrow_mut();
-        device.read(0, &mut front).map_err(|error| of_device(&error))?;
+        device.read(0, &mut front).map_err(|error| Obstacle::of_device(&error))?;
         let blocks = device.block_count();
         drop(device);
-        place::find(&table, &front, blocks).map_err(|error| self.problem(&error))
+        let lasting = |error| Obstacle { lasts: true, ..Obstacle::of(self.problem(&error)) };
+        place::find(&table, &front, blocks).map_err(lasting)
     }
 
-    /// Reads both copies past every cache: what counts is what is there after a power cut.
-    fn read(&mut self, place: Place) {
+    /// Reads both copies past every cache: what counts is what is there after a power cut. Tells what
+    /// is in the way of writing, if anything is.
+    fn read(&mut self, place: Place) -> Option<Obstacle> {
         let mut failed = None;
         let mut copy = |first_block| {
             let mut bytes = Vec::from([0; RECORD_SIZE]);
@@ -170,43 +201,90 @@ impl Store {
         let [a, b] = place.first_blocks.map(&mut copy);
         self.stored = copies::choose(place.ground, &a, &b);
         let source = self.stored.source;
+        self.place = Some(place);
         self.location = Location::Card { place, source };
-        self.problems.extend(failed.as_ref().map(of_device));
-        // Two copies that cannot be read may be whole.
-        let readable = !a.is_empty() || !b.is_empty();
-        match self.stored.check_writable() {
-            _ if !readable => {}
-            Err(refusal) => self.problems.push(self.problem(&refusal)),
-            Ok(()) => self.problems.extend(source.problem().map(|error| self.problem(&error))),
+        let failed = failed.as_ref().map(Obstacle::of_device);
+        if let (true, true, Some(obstacle)) = (a.is_empty(), b.is_empty(), failed.clone()) {
+            // Both may be whole.
+            return Some(obstacle);
         }
-        let takes_writes = self.device.borrow().is_writable();
-        if !takes_writes {
-            let name = self.name();
-            let error = block::Error {
-                kind: block::ErrorKind::ReadOnly,
-                device: name,
-                block: place.first_blocks[0],
+        self.problems.extend(failed.map(|failed| failed.problem("")));
+        if let Err(refusal) = self.stored.check_writable() {
+            let lasts = refusal == Refusal::Foreign;
+            return Some(Obstacle { lasts, ..Obstacle::of(self.problem(&refusal)) });
+        }
+        self.problems.extend(source.problem().map(|error| self.problem(&error)));
+        self.writable = self.device.borrow().is_writable();
+        (!self.writable).then(|| {
+            let kind = block::ErrorKind::ReadOnly;
+            let error = block::Error { kind, device: self.name(), block: place.first_blocks[0] };
+            Obstacle { lasts: true, ..Obstacle::of_device(&error) }
+        })
+    }
+
+    /// Turns to `counter` if an obstacle that lasts is in the way of writing to the card.
+    fn make_do_with(&mut self, counter: Option<Box<dyn Counter>>, obstacle: Option<Obstacle>) {
+        let Some(mut counter) = counter else {
+            self.problems.extend(obstacle.map(|obstacle| obstacle.problem(NOT_COUNTED)));
+            return;
+        };
+        let held = counter.read();
+        let tally = held.and_then(Tally::from_words);
+        let Some(obstacle) = obstacle else {
+            // It was for a time without a place to write to, or for another card.
+            if tally.is_some() {
+                counter.write(counter::BLANK);
+            }
+            return;
+        };
+        let serves = obstacle.lasts
+            && match tally {
+                Some(_) => true,
+                None => held == Some(counter::BLANK) && holds_what_is_written(&mut *counter),
             };
-            self.problems.push(of_device(&error));
+        self.problems.push(obstacle.problem(if serves { BY_REGISTER } else { NOT_COUNTED }));
+        if serves {
+            if let Some(identity) = &self.stored.record.boot_once {
+                let reason = Reason::OnceNotWritable(identity.clone());
+                self.problems.push(self.problem(&reason));
+            }
+            let record = tally.unwrap_or_default().over(self.stored.record.clone());
+            self.register = Some(Register { counter, record });
+            self.location = Location::Register;
+            self.writable = true;
         }
-        self.writable = readable && takes_writes && self.stored.check_writable().is_ok();
+    }
+
+    fn write_register(&mut self, record: &Record) -> Result<(), Problem> {
+        let Some(register) = &mut self.register else { return Err(self.refusal()) };
+        if record.default != register.record.default || record.boot_once.is_some() {
+            let text = "the SoC's registers have room for the boot counting only, not for a \
+                        default or a boot once";
+            return Err(Problem { code: Code::StatePlace, text: text.into() });
+        }
+        let words = Tally::of(record).to_words();
+        register.counter.write(words);
+        if register.counter.read() == Some(words) {
+            register.record = counter::brief(record.clone());
+            return Ok(());
+        }
+        self.writable = false;
+        let problem = cannot_be_written("the SoC's registers do not hold what is written to them");
+        self.problems.push(problem.clone());
+        Err(problem)
     }
 
     /// Writes and compares.
     fn put(&self, first_block: u64, bytes: &[u8]) -> Result<(), Problem> {
-        let failed = |what: String| Problem {
-            code: Code::StateWrite,
-            text: format!("the state record cannot be written, so no boot is counted: {what}"),
-        };
         let mut device = self.device.borrow_mut();
         let mut read = Vec::from([0; RECORD_SIZE]);
         device
             .write(first_block, bytes)
             .and_then(|()| device.read_medium(first_block, &mut read))
-            .map_err(|error| failed(error.to_string()))?;
+            .map_err(|error| cannot_be_written(&error.to_string()))?;
         match read == bytes {
             true => Ok(()),
-            false => Err(failed(format!(
+            false => Err(cannot_be_written(&format!(
                 "{}, block {first_block}: it holds something else than what was written",
                 device.name()
             ))),
@@ -231,7 +309,45 @@ impl Store {
     }
 }
 
-/// A device's error names the device itself.
-fn of_device(error: &block::Error) -> Problem {
-    Problem { code: error.code(), text: error.to_string() }
+/// What is in the way of writing to the card.
+#[derive(Clone)]
+struct Obstacle {
+    problem: Problem,
+    /// It was so at the last boot, and will be at the next.
+    lasts: bool,
+}
+
+impl Obstacle {
+    fn of(problem: Problem) -> Self {
+        Self { problem, lasts: false }
+    }
+
+    /// A device's error names the device itself.
+    fn of_device(error: &block::Error) -> Self {
+        Self::of(Problem { code: error.code(), text: error.to_string() })
+    }
+
+    /// With what follows from it.
+    fn problem(self, consequence: &str) -> Problem {
+        let Problem { code, text } = self.problem;
+        Problem { code, text: format!("{text}{consequence}") }
+    }
+}
+
+const NOT_COUNTED: &str = "; no boot is counted";
+const BY_REGISTER: &str =
+    "; boots are counted in registers of the SoC, which forget them without power";
+
+fn cannot_be_written(why: &str) -> Problem {
+    let text = format!("the state record cannot be written, so no boot is counted: {why}");
+    Problem { code: Code::StateWrite, text }
+}
+
+/// Whether a blank register keeps something; it is blank again afterwards.
+fn holds_what_is_written(counter: &mut dyn Counter) -> bool {
+    let words: Words = Tally::default().to_words();
+    counter.write(words);
+    let holds = counter.read() == Some(words);
+    counter.write(counter::BLANK);
+    holds
 }

@@ -36,7 +36,7 @@ const ENTRY_HEAD: usize = 4;
 /// Entries are padded to multiples of this.
 const GRAIN: usize = 4;
 
-const CRC: Crc<u32, Table<1>> = Crc::<u32, Table<1>>::new(&CRC_32_ISO_HDLC);
+pub(super) const CRC: Crc<u32, Table<1>> = Crc::<u32, Table<1>>::new(&CRC_32_ISO_HDLC);
 
 mod tag {
     pub(super) const DEFAULT: u16 = 1;
@@ -341,6 +341,7 @@ mod tests {
                 last_failure: failure
                     .map(|(identity, code, text)| Failure { identity, code, text }),
                 counted: Vec::new(),
+                brief: false,
                 unknown: unknown.into_iter().map(|(tag, value)| Unknown { tag, value }).collect(),
             };
             for (identity, standing) in counted {
@@ -383,6 +384,7 @@ mod tests {
                 .map(|n| Counted { identity: name(n), standing: Standing::Good })
                 .collect(),
             unknown: Vec::new(),
+            brief: false,
         }
     }
 

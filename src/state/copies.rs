@@ -146,10 +146,9 @@ impl fmt::Display for Refusal {
             Self::Later(version) => {
                 write!(f, "the state record has version {version}; it is left as it is")
             }
-            Self::Foreign => f.write_str(
-                "what lies at the places of the state record was not written by Firn; nothing is \
-                 counted or remembered on this card",
-            ),
+            Self::Foreign => {
+                f.write_str("what lies at the places of the state record was not written by Firn")
+            }
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use alloc::{
     borrow::ToOwned,
+    format,
     string::{String, ToString},
 };
 use core::fmt::{self, Write};
@@ -11,6 +12,9 @@ use sha2::{Digest, Sha256};
 /// Bytes of the longest identity: `/nix/store/`, a hash of 32 characters, a dash and a name, which Nix
 /// limits to 211 (Nix, `MaxPathLen` of store paths).
 pub const MAX_IDENTITY: usize = 255;
+
+/// Begins an identity of which only a digest is known.
+const DIGEST_ONLY: &str = "digest:";
 
 /// A generation's identity ([`Generation::id`](crate::nixos::Generation::id)) in a form that fits a
 /// record: the whole of it, so that a person can read what a record means without the card it
@@ -29,6 +33,27 @@ impl Identity {
     pub(super) fn whole(id: &str) -> Option<Self> {
         let fits = (1..=MAX_IDENTITY).contains(&id.len()) && !id.chars().any(char::is_control);
         fits.then(|| Self(id.to_owned()))
+    }
+
+    /// The generation of which only this is known: a register has room for no more.
+    pub(super) fn of_digest(digest: u32) -> Self {
+        Self(format!("{DIGEST_ONLY}{digest:08x}"))
+    }
+
+    /// The first four bytes of its SHA-256.
+    pub(super) fn digest(&self) -> u32 {
+        let known = self.0.strip_prefix(DIGEST_ONLY);
+        known.and_then(|digits| u32::from_str_radix(digits, 16).ok()).unwrap_or_else(|| {
+            let [a, b, c, d, ..] = Sha256::digest(&self.0).0;
+            u32::from_be_bytes([a, b, c, d])
+        })
+    }
+
+    /// Whether both name the same generation, as far as it is known: of either, there may be a digest
+    /// only.
+    pub fn matches(&self, other: &Self) -> bool {
+        let is_short = |identity: &Self| identity.0.starts_with(DIGEST_ONLY);
+        self == other || is_short(self) != is_short(other) && self.digest() == other.digest()
     }
 
     /// As it is written.
@@ -61,8 +86,6 @@ pub(super) fn cut(text: &str, size: usize) -> String {
 
 #[cfg(test)]
 mod tests {
-    use alloc::format;
-
     use super::*;
 
     #[test]
@@ -83,6 +106,16 @@ mod tests {
             "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
         );
         assert!(Identity::new("a\x1b[2J").as_str().starts_with("sha256:"));
+    }
+
+    #[test]
+    fn a_digest_matches_what_it_is_of_and_nothing_else() {
+        let identity = Identity::new("/nix/store/a");
+        let short = Identity::of_digest(identity.digest());
+        assert!(short.matches(&identity) && identity.matches(&short) && short.matches(&short));
+        assert_eq!(short.digest(), identity.digest());
+        assert!(!short.matches(&Identity::new("/nix/store/b")));
+        assert!(!identity.matches(&Identity::new("/nix/store/b")));
     }
 
     #[test]

@@ -62,7 +62,7 @@ impl Coded for NoPlace {
 
 impl fmt::Display for NoPlace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("no place for the state record, so no boot is counted: ")?;
+        f.write_str("no place for the state record: ")?;
         match self {
             Self::NoTable => f.write_str("one file system takes the whole card"),
             Self::DamagedTable => f.write_str("the partition table is damaged; repair it"),

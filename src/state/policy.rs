@@ -198,7 +198,7 @@ pub fn decide_for_person(
 
 /// A decision under way.
 struct Deciding<'a> {
-    before: &'a Record,
+    before: Record,
     /// The record as it is to be.
     next: Record,
     situation: &'a Situation<'a>,
@@ -210,13 +210,16 @@ struct Deciding<'a> {
 }
 
 impl<'a> Deciding<'a> {
-    fn new(before: &'a Record, situation: &'a Situation<'a>) -> Self {
+    fn new(before: &Record, situation: &'a Situation<'a>) -> Self {
         let candidates = situation.candidates.iter();
+        let identities: Vec<_> = candidates.map(|candidate| Identity::new(candidate.id)).collect();
+        let mut before = before.clone();
+        before.recognise(&identities);
         let mut deciding = Self {
-            before,
             next: before.clone(),
+            before,
             situation,
-            identities: candidates.map(|candidate| Identity::new(candidate.id)).collect(),
+            identities,
             picked: None,
             reasons: Vec::new(),
         };
@@ -301,6 +304,10 @@ impl<'a> Deciding<'a> {
     /// The next one that may work. Those before the one that the search has come to had their tries,
     /// even if the record had no room to remember.
     fn search(&self) -> Option<usize> {
+        // Two that take turns in one place would be new to the record again and again.
+        if self.next.brief {
+            return None;
+        }
         let start = self.next.searched.as_ref().and_then(|searched| self.listed(searched));
         (start.unwrap_or(0)..self.identities.len()).find(|&index| {
             self.is_bootable(index) && self.tries(index).is_some() && !self.has_failed(index)
@@ -315,11 +322,11 @@ impl<'a> Deciding<'a> {
             }
             _ => None,
         };
-        if attempt.is_some() || self.next != *self.before {
+        if attempt.is_some() || self.next != self.before {
             let identity = self.identities[index].clone();
             self.next.last_booted = Some(Booted { identity, on_trial: attempt.is_some() });
         }
-        let write = self.situation.writable && self.next != *self.before;
+        let write = self.situation.writable && self.next != self.before;
         Decision { index, basis, reasons: self.reasons, attempt, write: write.then_some(self.next) }
     }
 

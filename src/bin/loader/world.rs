@@ -21,7 +21,7 @@ use firn::{
     linux::{self, Mapping},
     memory::{Region, Size},
     mmio,
-    soc::{reset, wdog::Watchdog},
+    soc::{reset, snvs::GeneralRegisters, wdog::Watchdog},
     spl::platform,
     state::counter::Counter,
     time::Clock,
@@ -269,7 +269,7 @@ impl boot::Machine for World {
     }
 
     fn counter(&mut self) -> Option<Box<dyn Counter>> {
-        None
+        Some(Box::new(GeneralRegisters::open(self.machine.bus)))
     }
 
     fn now(&self) -> Duration {
