@@ -7,13 +7,15 @@ mod by_hand;
 mod files;
 mod memory;
 mod state;
+#[cfg(test)]
+mod tests;
 mod volumes;
 
 use alloc::{
     string::{String, ToString},
     vec::Vec,
 };
-use core::ops::ControlFlow;
+use core::{ops::ControlFlow, time::Duration};
 
 use self::volumes::Volumes;
 use super::{
@@ -23,6 +25,7 @@ use super::{
 };
 use crate::{
     devicetree::chosen::Boot,
+    menu::lock::{Gate, Lock},
     nixos::Access,
     rescue::{self, Command, Prompt},
 };
@@ -47,27 +50,8 @@ pub(super) fn run(
     seen: &[Found],
     bootable: bool,
 ) -> Option<Outcome> {
-    let prompt = Prompt::new(bootable, machine.now());
-    let access = access(seen);
-    let mut shell = Shell { machine, facts, seen, prompt, volumes: None, access };
-    loop {
-        shell.listen();
-        let command = shell.prompt.tick(shell.machine.now());
-        let next = match command {
-            Some(command) => shell.execute(command),
-            None => {
-                shell.machine.write(&shell.prompt.draw());
-                continue;
-            }
-        };
-        let outcome = match next {
-            Next::Prompt => continue,
-            Next::Menu => None,
-            Next::Done(outcome) => Some(outcome),
-        };
-        shell.machine.write(&shell.prompt.leave());
-        return outcome;
-    }
+    let lock = Lock::new(access(seen));
+    Shell::new(machine, facts, seen, bootable, lock).run()
 }
 
 /// Who may look at files and boot them: what the strictest of the devices says, and among those that
@@ -98,10 +82,43 @@ struct Shell<'a, M: Machine> {
     seen: &'a [Found],
     prompt: Prompt,
     volumes: Option<Volumes>,
-    access: Access,
+    /// Of what looks into files.
+    lock: Lock,
 }
 
-impl<M: Machine> Shell<'_, M> {
+impl<'a, M: Machine> Shell<'a, M> {
+    fn new(
+        machine: &'a mut M,
+        facts: &'a Facts<'a>,
+        seen: &'a [Found],
+        bootable: bool,
+        lock: Lock,
+    ) -> Self {
+        let prompt = Prompt::new(bootable, machine.now());
+        Self { machine, facts, seen, prompt, volumes: None, lock }
+    }
+
+    fn run(mut self) -> Option<Outcome> {
+        loop {
+            self.listen();
+            let now = self.machine.now();
+            let next = match self.prompt.tick(now) {
+                Some(command) => self.execute(command, now),
+                None => {
+                    self.machine.write(&self.prompt.draw());
+                    continue;
+                }
+            };
+            let outcome = match next {
+                Next::Prompt => continue,
+                Next::Menu => None,
+                Next::Done(outcome) => Some(outcome),
+            };
+            self.machine.write(&self.prompt.leave());
+            return outcome;
+        }
+    }
+
     /// Takes in what was typed.
     fn listen(&mut self) {
         while let Some(byte) = self.machine.read_byte() {
@@ -110,15 +127,18 @@ impl<M: Machine> Shell<'_, M> {
         }
     }
 
-    fn execute(&mut self, command: Command) -> Next {
+    fn execute(&mut self, command: Command, now: Duration) -> Next {
+        self.lock.key(now);
         let done = match command {
             Command::List(_) | Command::Show(_) | Command::Boot { .. } | Command::Complete(_)
-                if self.access != Access::Free =>
+                if self.lock.gate(now) != Gate::Open =>
             {
-                Err("this system's settings let nobody look at files or boot them by hand".into())
+                self.locked(command, now)
             }
-            // Nothing was asked for that one could be given to.
-            Command::Unlock { .. } => Ok(()),
+            Command::Unlock { password, then } => match self.lock.open(password.as_bytes(), now) {
+                Ok(()) => return self.execute(*then, now),
+                Err(refusal) => Err(refusal),
+            },
             Command::List(path) => self.list(&path.unwrap_or_default()),
             Command::Show(path) => self.show(&path),
             Command::Complete(word) => {
@@ -146,6 +166,19 @@ impl<M: Machine> Shell<'_, M> {
             self.prompt.print(&complaint);
         }
         Next::Prompt
+    }
+
+    /// Asks for the password that `command` needs, or says why it is not to be had.
+    fn locked(&mut self, command: Command, now: Duration) -> Result<(), String> {
+        match (self.lock.gate(now), command) {
+            // Names are not for everybody either.
+            (_, Command::Complete(_)) => Ok(()),
+            (Gate::Closed(reason), _) => Err(reason),
+            (Gate::Ask | Gate::Open, command) => {
+                self.prompt.ask_password(command);
+                Ok(())
+            }
+        }
     }
 
     /// What is on the devices, looked at only once if nobody wants more.

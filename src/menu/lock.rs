@@ -23,7 +23,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5 * 60);
 const OPEN_FOR: Duration = Duration::from_secs(5 * 60);
 
 /// A lock that a password opens, or nothing.
-pub(super) struct Lock {
+pub(crate) struct Lock {
     access: Access,
     misses: u32,
     /// No password is taken until then.
@@ -33,7 +33,7 @@ pub(super) struct Lock {
 
 /// What is to be done for somebody who wants to change something.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Gate {
+pub(crate) enum Gate {
     Open,
     /// Ask for the password.
     Ask,
@@ -42,22 +42,22 @@ pub(super) enum Gate {
 }
 
 impl Lock {
-    pub(super) fn new(access: Access) -> Self {
+    pub(crate) fn new(access: Access) -> Self {
         Self { access, misses: 0, paused_until: Duration::ZERO, open_until: None }
     }
 
     /// Whether some keys need a password, or are locked for good.
-    pub(super) fn is_there(&self) -> bool {
+    pub(crate) fn is_there(&self) -> bool {
         self.access != Access::Free
     }
 
     /// Somebody is there still.
-    pub(super) fn key(&mut self, now: Duration) {
+    pub(crate) fn key(&mut self, now: Duration) {
         self.open_until =
             self.open_until.filter(|&until| now < until).map(|_| now.saturating_add(OPEN_FOR));
     }
 
-    pub(super) fn gate(&self, now: Duration) -> Gate {
+    pub(crate) fn gate(&self, now: Duration) -> Gate {
         let hash = match &self.access {
             Access::Free => return Gate::Open,
             Access::Nobody => {
@@ -78,7 +78,7 @@ impl Lock {
     }
 
     /// Tries a password; says what is wrong with it. Takes as long as the hash wants.
-    pub(super) fn open(&mut self, password: &[u8], now: Duration) -> Result<(), String> {
+    pub(crate) fn open(&mut self, password: &[u8], now: Duration) -> Result<(), String> {
         let Access::Password(hash) = &self.access else { return Ok(()) };
         match password::check(hash, password) {
             Ok(true) => {

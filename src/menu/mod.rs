@@ -24,7 +24,7 @@ mod display;
 pub mod keys;
 pub mod line;
 mod list;
-mod lock;
+pub(crate) mod lock;
 pub(crate) mod noise;
 mod page;
 pub mod password;

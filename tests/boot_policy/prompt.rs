@@ -1,5 +1,11 @@
 //! The rescue prompt's commands on whole boards: what a person types, and what the line says.
 
+use firn::{
+    boot::Store,
+    error::Code,
+    state::{Failure, Identity},
+};
+
 use super::*;
 
 /// A card with nothing in its configuration, so that the prompt comes by itself.
@@ -194,8 +200,46 @@ fn state_tells_why_there_is_none() {
 }
 
 #[test]
-fn nothing_is_written_for_what_is_done_at_the_prompt() {
-    // The card refuses writes: one would be told.
-    let line = answer("devices\rls\rstate\rboot second");
-    assert!(!line.contains("E108 ") && !line.contains("cannot be written"), "{line}");
+fn state_shows_the_record_and_where_it_lies() {
+    let files = rescue_card().bytes;
+    let blocks = |bytes: usize| u32::to_le_bytes((bytes / BLOCK_SIZE) as u32);
+    let mut bytes = vec![0; 8 << 20];
+    bytes[450] = 0x0c;
+    bytes[454..458].copy_from_slice(&blocks(8 << 20));
+    bytes[458..462].copy_from_slice(&blocks(files.len()));
+    bytes[510..512].copy_from_slice(&[0x55, 0xaa]);
+    bytes.extend(files);
+    let board = TestBoard::new([Card::new("SD", bytes)]);
+    let card = board.cards[0].clone().unwrap();
+    let mut store = Store::open(&(card.clone() as SharedDevice), None);
+    let mut record = store.record().clone();
+    record.set_default(Identity::new("/nix/store/42"), Some(Identity::new("/nix/store/41")));
+    record.last_failure =
+        Some(Failure::new(Identity::new("/nix/store/43"), Code::TryUnconfirmed, "watchdog".into()));
+    store.write(&record).unwrap();
+    let writes = card.borrow().writes.len();
+    let line = typed(board, "state\rls\rboot second");
+    for text in [
+        "SD: the gap before the first partition, copies at blocks 7936 and 16128, ",
+        "  default       /nix/store/42\r\n",
+        "  good          /nix/store/41\r\n",
+        "  last failure  [E1101] /nix/store/43: watchdog\r\n",
+    ] {
+        assert!(line.contains(text), "{text} in:\n{line}");
+    }
+    assert!(line.contains("6 in sd1:/\r\n"), "{line}");
+    assert_eq!(card.borrow().writes.len(), writes, "nothing is written at the prompt");
+}
+
+#[test]
+fn where_editing_is_off_files_are_not_for_whoever_is_at_the_line() {
+    let files: &[(&str, &[u8])] = &[
+        ("loader/loader.conf", b"editor no\n"),
+        ("loader/entries/nixos-generation-1.conf", b"title NixOS\nlinux /none\noptions init=/x\n"),
+        ("notes.txt", b"secret"),
+    ];
+    let line =
+        typed(TestBoard::new([card("SD", files)]), "cat notes.txt\rls\rboot notes.txt\rmemory");
+    assert_eq!(line.matches("Locked: ").count(), 3, "{line}");
+    assert!(!line.contains("secret") && line.contains("64.0 MiB"), "{line}");
 }
