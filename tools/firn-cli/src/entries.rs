@@ -1,6 +1,6 @@
 //! `firn entries`: what the loader's menu would list, found by the loader's own code.
 
-mod directory;
+pub(crate) mod directory;
 
 use std::{
     cell::RefCell,

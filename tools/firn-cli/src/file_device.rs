@@ -32,6 +32,8 @@ impl FileDevice {
     }
 
     fn new(path: &Path, mut file: File, writable: bool) -> io::Result<Self> {
+        // What was written through a mounted partition is not in the pages of the whole device.
+        let _ = fadvise(&file, 0, None, Advice::DontNeed);
         // Block devices have no length in their metadata; seeking to the end works for both.
         let size = file.seek(SeekFrom::End(0))?;
         let (name, block_count) = (path.display().to_string(), size / BLOCK_SIZE as u64);

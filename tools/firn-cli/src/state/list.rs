@@ -6,9 +6,14 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
-use firn::{boot::Catalogue, nixos::Generation, state::Identity};
+use firn::{
+    boot::{Catalogue, Volume},
+    nixos::Generation,
+    state::Identity,
+};
 
 use super::card::Card;
+use crate::entries::directory::Directory;
 
 /// Where toplevels are.
 const STORE: &str = "/nix/store";
@@ -21,10 +26,22 @@ pub(super) struct List {
 }
 
 impl List {
-    /// The list of `card`.
-    pub(super) fn read(card: &Card, _root: &Path) -> Self {
-        let generations = Catalogue::survey(card.device()).generations;
-        Self { generations, place: card.path().to_owned() }
+    /// What the loader will find on `card`.
+    pub(super) fn of_card(card: &Card) -> Self {
+        Self::new(card.path(), Catalogue::survey(card.device()))
+    }
+
+    /// What the loader will find of the system that runs at `root`. Its file systems are asked, not its
+    /// card, which lags behind them.
+    pub(super) fn of_root(root: &Path) -> Self {
+        let file_system = Box::new(Directory::new(root));
+        let volume = Volume { name: root.display().to_string(), file_system };
+        Self::new(root, Catalogue::of_volumes(vec![volume]))
+    }
+
+    fn new(place: &Path, mut catalogue: Catalogue) -> Self {
+        catalogue.read_all();
+        Self { generations: catalogue.generations, place: place.to_owned() }
     }
 
     /// The generation that `word` names: its number, or its toplevel's path. With `force` also a path
@@ -36,14 +53,16 @@ impl List {
         if let Ok(number) = word.parse() {
             return self.by_number(number);
         }
-        let listed = self.generations.iter().any(|generation| generation.id == word);
+        let listed = self.generations.iter().find(|generation| generation.id == word);
         let place = self.place.display();
-        ensure!(
-            listed || force,
-            "{place} has no generation {word} (`firn entries {place}` lists what it has){}",
-            if word.starts_with('/') { "; --force takes it all the same" } else { "" }
-        );
-        Ok(Identity::new(word))
+        match listed {
+            _ if force => Ok(Identity::new(word)),
+            Some(generation) => bootable(generation),
+            None => bail!(
+                "{place} has no generation {word} (`firn entries {place}` lists what it has){}",
+                if word.starts_with('/') { "; --force takes it all the same" } else { "" }
+            ),
+        }
     }
 
     /// That of the `system` profile goes before those of others.
@@ -56,7 +75,7 @@ impl List {
             numbered.partition(|generation| generation.profile.is_none());
         let found = if system.is_empty() { others } else { system };
         match &found[..] {
-            [generation] => Ok(Identity::new(&generation.id)),
+            [generation] => bootable(generation),
             [] => bail!(
                 "{place} has no generation {number}; {}",
                 match &self.numbers()[..] {
@@ -77,6 +96,20 @@ impl List {
         numbers.sort_by(|a, b| b.cmp(a));
         numbers.dedup();
         numbers.iter().map(u32::to_string).collect()
+    }
+}
+
+/// What the loader would pass over is most likely not what is meant.
+fn bootable(generation: &Generation) -> Result<Identity> {
+    let id = &generation.id;
+    match &generation.broken {
+        None => Ok(Identity::new(id)),
+        Some(broken) => {
+            bail!(
+                "{id} cannot be booted: [{}] {broken}; --force takes it all the same",
+                broken.code
+            )
+        }
     }
 }
 

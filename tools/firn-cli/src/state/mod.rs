@@ -130,7 +130,10 @@ fn answer(arguments: &Arguments, output: &mut Vec<u8>) -> Result<ExitCode> {
             Some(clear(&path)?)
         }
         operation => Some(change(&path, |card, record| {
-            edit(operation, account, record, || List::read(card, &arguments.root))
+            edit(operation, account, record, || match account {
+                Some(_) => List::of_root(&arguments.root),
+                None => List::of_card(card),
+            })
         })?),
     };
     // Without the lock, and not for writing: a person without rights may look, and a write that is going on

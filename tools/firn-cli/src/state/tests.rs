@@ -38,8 +38,8 @@ fn identity(number: u32) -> Identity {
     Identity::new(&id(number))
 }
 
-/// A card with the gap that the record lies in, and a partition with these generations.
-fn card(numbers: &[u32]) -> Vec<u8> {
+/// An extlinux.conf of these generations.
+fn configuration(numbers: &[u32]) -> String {
     let mut text = String::from("DEFAULT nixos-default\nTIMEOUT 50\n");
     for number in numbers {
         text += &format!(
@@ -48,12 +48,17 @@ fn card(numbers: &[u32]) -> Vec<u8> {
             id(*number)
         );
     }
+    text
+}
+
+/// A card with the gap that the record lies in, and a partition with these generations.
+fn card(numbers: &[u32]) -> Vec<u8> {
     let mut tree = Tree::new();
     let mut put = |path: &str, bytes: &[u8]| {
         tree.insert(path, Node::file(Content::bytes(bytes.to_vec()))).unwrap();
     };
     put("nixos/k", b"kernel");
-    put("extlinux/extlinux.conf", text.as_bytes());
+    put("extlinux/extlinux.conf", configuration(numbers).as_bytes());
     let mut partition = MemDevice::new(vec![0; 4 * MIB], BlockSize::new(512).unwrap());
     hadris_fat::sync::write(&mut partition, &tree, &FatOptions::new()).unwrap();
     let mut bytes = vec![0; 8 * MIB];
@@ -96,6 +101,8 @@ impl Bench {
         self.device("30b50000.mmc/mmc_host/mmc1/mmc1:aaaa/block", "mmcblk1");
         fs::create_dir_all(self.path("dev")).unwrap();
         symlink(self.card(), self.path("dev/mmcblk1")).unwrap();
+        fs::create_dir_all(self.path("boot/extlinux")).unwrap();
+        fs::write(self.path("boot/extlinux/extlinux.conf"), configuration(&[42, 41, 40])).unwrap();
     }
 
     fn property(&self, name: &str, value: &[u8]) {
@@ -337,6 +344,30 @@ fn a_generation_that_the_list_does_not_have_is_refused_unless_forced() {
     bench.fails("bless newest", &["no generation newest"]);
     bench.on_card(&format!("boot-once {} --force", id(39))).unwrap();
     assert_eq!(bench.shown()["bootOnce"], id(39));
+}
+
+#[test]
+fn the_running_system_is_asked_for_its_list_and_not_its_card() {
+    let bench = Bench::new();
+    bench.boots(&id(42));
+    fs::write(bench.path("boot/extlinux/extlinux.conf"), configuration(&[43, 42])).unwrap();
+    bench.run("set-default 43").unwrap();
+    assert_eq!(bench.shown()["default"], id(43));
+    let error = bench.run("boot-once 41").unwrap_err().to_string();
+    assert!(error.contains("no generation 41; it has 43, 42"), "{error}");
+}
+
+#[test]
+fn a_generation_that_is_known_to_be_broken_is_refused_unless_forced() {
+    let bench = Bench::new();
+    bench.boots(&id(42));
+    let link = bench.path("nix/var/nix/profiles/system-44-link");
+    fs::create_dir_all(link.parent().unwrap()).unwrap();
+    symlink(id(44), link).unwrap();
+    let error = bench.run("boot-once 44").unwrap_err().to_string();
+    assert!(error.contains(&id(44)) && error.contains("cannot be booted: [E304]"), "{error}");
+    bench.run(&format!("boot-once --force {}", id(44))).unwrap();
+    assert_eq!(bench.shown()["bootOnce"], id(44));
 }
 
 #[test]
