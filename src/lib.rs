@@ -40,6 +40,7 @@ pub mod mmio;
 pub mod nixos;
 pub mod rescue;
 pub mod soc;
+mod sorting;
 pub mod spl;
 pub mod state;
 pub mod time;

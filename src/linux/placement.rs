@@ -26,6 +26,7 @@ use crate::{
     devicetree::{self, DeviceTree, memory::Reservation},
     error::{Code, Coded},
     memory::{Region, Size},
+    sorting::{sort_by, sort_by_key},
 };
 
 /// The end of what a 32-bit bus master reaches.
@@ -381,7 +382,7 @@ fn reachable_multiples(region: Region, unit: u64) -> Region {
 /// The same addresses as ascending regions that do not touch.
 fn union(mut regions: Vec<Region>) -> Vec<Region> {
     regions.retain(|region| !region.is_empty());
-    regions.sort_unstable();
+    sort_by(&mut regions, Ord::cmp);
     let mut joined: Vec<Region> = Vec::with_capacity(regions.len());
     for region in regions {
         match joined.last_mut() {
@@ -427,7 +428,7 @@ impl fmt::Display for Plan {
         lines.extend(self.initrd.map(|initrd| (initrd, "initrd")));
         lines.extend(self.map.banks.iter().map(|bank| (*bank, "")));
         // A bank comes before what starts with it.
-        lines.sort_by_key(|(region, owner)| (region.start(), !owner.is_empty()));
+        sort_by_key(&mut lines, |(region, owner)| (region.start(), !owner.is_empty()));
         for (index, (region, owner)) in lines.into_iter().enumerate() {
             if index > 0 {
                 writeln!(f)?;

@@ -11,6 +11,7 @@ use alloc::{
 use core::{cmp::Reverse, mem};
 
 use super::{Broken, Generation, Source};
+use crate::sorting::sort_by_key;
 
 /// Brings generations into the order of the menu: newest first, specialisations after their
 /// generation, entries that are not NixOS's last and in the order of their source.
@@ -22,7 +23,7 @@ pub fn arrange(found: Vec<Generation>) -> Vec<Generation> {
     let mut listed = without_doubles(found);
     let numbered: BTreeSet<String> =
         listed.iter().filter(|g| g.number.is_some()).map(|g| g.id.clone()).collect();
-    listed.sort_by_key(|generation| {
+    sort_by_key(&mut listed, |generation| {
         (
             rank(generation, &numbered),
             Reverse(generation.number),

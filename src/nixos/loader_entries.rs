@@ -44,6 +44,7 @@ use super::{
 use crate::{
     error::{Code, Coded},
     fs::{self, ErrorKind, FileSystem, FileType},
+    sorting::sort_by,
 };
 
 /// What may be $BOOT on a volume, in this order.
@@ -113,7 +114,7 @@ pub fn read(
     if entries.is_empty() {
         return Ok(None);
     }
-    entries.sort_by(Entry::order);
+    sort_by(&mut entries, Entry::order);
     make_identities_unique(&mut entries);
 
     let settings = read_settings(file_system, &format!("{root}/loader/loader.conf"), &mut told);
@@ -136,7 +137,7 @@ fn entry_names(
     let files = listed.into_iter().filter(|file| file.file_type != FileType::Directory);
     let mut names: Vec<String> =
         files.map(|file| file.name).filter(|name| entry::is_entry(name)).collect();
-    names.sort_by(|one, other| version::compare(other, one).then_with(|| one.cmp(other)));
+    sort_by(&mut names, |one, other| version::compare(other, one).then_with(|| one.cmp(other)));
     Ok(Some(names).filter(|names| !names.is_empty()))
 }
 

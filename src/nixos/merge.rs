@@ -22,6 +22,7 @@ use core::{
 };
 
 use super::{Broken, DeviceTreeFile, Generation, Source};
+use crate::sorting::sort_by;
 
 /// A generation as one source names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -140,7 +141,7 @@ impl Generation {
 /// At most one is the default, and that one is not broken: the default of the best source that has
 /// one, else the newest. There is one if anything is not broken. Identities are unique.
 pub fn merge(mut found: Vec<Found>) -> Vec<Listed> {
-    found.sort_by(worth);
+    sort_by(&mut found, worth);
     let mut listed = gather(found);
     listed.iter_mut().for_each(Listed::pass_over_broken);
     let default = default_entry(&listed);
@@ -148,7 +149,7 @@ pub fn merge(mut found: Vec<Found>) -> Vec<Listed> {
         entry.best.generation.default = default == Some(index);
     }
     make_identities_unique(&mut listed);
-    listed.sort_by(newest_first);
+    sort_by(&mut listed, newest_first);
     listed
 }
 

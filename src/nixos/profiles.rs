@@ -32,6 +32,7 @@ use super::{
 use crate::{
     error::{Code, Coded},
     fs::{self, FileSystem, FileType, Metadata},
+    sorting::sort_by,
 };
 
 /// Generations that are kept, newest first; those beyond are not listed.
@@ -230,7 +231,7 @@ impl Tree<'_> {
             })),
             Err(error) => problem = Some(error),
         }
-        links.sort_unstable_by(|a, b| {
+        sort_by(&mut links, |a, b| {
             (&a.profile, Reverse(a.number)).cmp(&(&b.profile, Reverse(b.number)))
         });
         let dropped = links.len().saturating_sub(MAX_LINKS);
@@ -361,7 +362,7 @@ impl Tree<'_> {
     fn specialisations(&mut self, toplevel: &str) -> Vec<(String, Result<Bootspec, Broken>)> {
         let directory = format!("{toplevel}/specialisation");
         let mut names = self.list(&directory).ok().flatten().unwrap_or_default();
-        names.sort_unstable();
+        sort_by(&mut names, Ord::cmp);
         names.truncate(MAX_SPECIALISATIONS);
         let one = |name: &String| {
             let toplevel = self.toplevel(&format!("{directory}/{name}"))?;

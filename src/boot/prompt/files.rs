@@ -9,6 +9,7 @@ use crate::{
     fs::{DirEntry, File, FileSystem, FileType},
     memory::Size,
     rescue::Completion,
+    sorting::sort_by,
 };
 
 /// A directory with more names than this is listed as it lies on the card, by name alone: each size
@@ -39,7 +40,7 @@ pub(super) fn list(volumes: &mut Volumes, path: &str, say: Say<'_>) -> Result<()
     let mut entries = volumes.read_dir(path).map_err(|error| coded(&error))?;
     let small = entries.len() <= SMALL;
     if small {
-        entries.sort_unstable_by(|one, other| one.name.cmp(&other.name));
+        sort_by(&mut entries, |one, other| one.name.cmp(&other.name));
     }
     for entry in &entries {
         let text = if small {
