@@ -539,3 +539,22 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn the_profile_is_read_from_the_files_name_and_from_the_title() {
+    let tree = Tree::default()
+        .with("/loader/entries/nixos-tested-generation-7.conf", "title NixOS\nlinux /a\n")
+        .with(
+            "/loader/entries/nixos-0123.conf",
+            "title NixOS [tested] (rescue)\nversion Generation 8 NixOS, built on 2026-02-14\nlinux /a\n",
+        )
+        .with("/loader/entries/nixos-generation-9.conf", "title NixOS\nlinux /a\n");
+    let configuration = configuration(tree);
+    let mut found: Vec<_> = configuration
+        .entries
+        .iter()
+        .map(|entry| (entry.generation.number, entry.generation.profile.as_deref()))
+        .collect();
+    found.sort_unstable();
+    assert_eq!(found, [(Some(7), Some("tested")), (Some(8), Some("tested")), (Some(9), None)]);
+}

@@ -4,7 +4,7 @@
 //! on the way. Here each component's size is checked before the next step makes `ext4-view` read it.
 
 use alloc::{
-    collections::{BTreeSet, VecDeque},
+    collections::{BTreeMap, VecDeque},
     format,
     string::{String, ToString},
     vec::Vec,
@@ -23,10 +23,11 @@ const MAX_LINKS: usize = 40;
 const MAX_PATH: usize = 4096;
 /// Room for a million names.
 const MAX_DIRECTORY_SIZE: u64 = 64 << 20;
-/// Directories that are remembered to have been checked.
-const MAX_KNOWN: usize = 256;
+/// What is remembered to have been found: a few hundred bytes each.
+const MAX_KNOWN: usize = 512;
 
 /// Something that a path names.
+#[derive(Clone)]
 pub(super) struct Place {
     /// Its path without links, `.` and `..`.
     pub(super) path: String,
@@ -37,15 +38,16 @@ pub(super) struct Place {
     pub(super) modified: u64,
 }
 
-/// Follows paths, and remembers the directories that it met.
+/// Follows paths, and remembers what it met: `ext4-view` walks each path from the root, and where a
+/// directory has no index, looks through all of it each time.
 pub(super) struct Resolver {
-    known: BTreeSet<String>,
+    known: BTreeMap<String, Place>,
 }
 
 impl Resolver {
     /// Checks the root.
     pub(super) fn new(driver: &Driver) -> Result<Self, Error> {
-        let resolver = Self { known: BTreeSet::new() };
+        let resolver = Self { known: BTreeMap::new() };
         let root = examine(driver, "/".into()).and_then(check_size);
         match root {
             Ok(Place { file_type: FileType::Directory, .. }) => Ok(resolver),
@@ -80,11 +82,7 @@ impl Resolver {
             }
             let path = join(&behind, &component)?;
             let is_last = ahead.is_empty();
-            if !is_last && self.known.contains(&path) {
-                behind.push(component);
-                continue;
-            }
-            let place = check_size(examine(driver, path)?)?;
+            let place = self.look_at(driver, path)?;
             match place.file_type {
                 FileType::Link if follow_last || !is_last => {
                     links += 1;
@@ -101,7 +99,6 @@ impl Resolver {
                     }
                 }
                 FileType::Directory => {
-                    self.remember(&place.path);
                     behind.push(component);
                     last = Some(place);
                 }
@@ -115,11 +112,17 @@ impl Resolver {
         }
     }
 
-    fn remember(&mut self, path: &str) {
+    /// Looks at one name in a directory that was checked, and checks what it is itself.
+    fn look_at(&mut self, driver: &Driver, path: String) -> Result<Place, ErrorKind> {
+        if let Some(place) = self.known.get(&path) {
+            return Ok(place.clone());
+        }
+        let place = check_size(examine(driver, path)?)?;
         if self.known.len() == MAX_KNOWN {
             self.known.clear();
         }
-        self.known.insert(path.into());
+        self.known.insert(place.path.clone(), place.clone());
+        Ok(place)
     }
 }
 
@@ -135,7 +138,6 @@ pub(super) fn link_target(driver: &Driver, place: &Place) -> Result<String, Erro
         .map_err(|_| ErrorKind::Corrupt("a link's target is not UTF-8".into()))
 }
 
-/// Looks at one name in a directory that was checked.
 fn examine(driver: &Driver, path: String) -> Result<Place, ErrorKind> {
     let metadata = driver.symlink_metadata(&path).map_err(convert_kind)?;
     Ok(Place {

@@ -232,10 +232,14 @@ impl Keys {
         let version_text = self.version.unwrap_or_default();
         let described = described(&version_text);
         let title = self.title.unwrap_or_else(|| shown(name.as_bytes()));
-        let (number, specialisation) = match (named(id), described) {
-            (Some((number, specialisation)), _) => (Some(number), specialisation),
-            (None, Some((number, _))) => (Some(number), in_parentheses(&title)),
-            (None, None) => (None, None),
+        let (number, profile, specialisation) = match (named(id), described) {
+            (Some(Named { number, profile, specialisation }), _) => {
+                (Some(number), profile, specialisation)
+            }
+            (None, Some((number, _))) => {
+                (Some(number), in_brackets(&title), in_parentheses(&title))
+            }
+            (None, None) => (None, None, None),
         };
         let command_line = self.options.join(" ");
         let toplevel = naming::toplevel(&command_line);
@@ -246,7 +250,7 @@ impl Keys {
             id: toplevel.map_or_else(|| list::foreign_id(Source::LoaderEntry, &name), Into::into),
             source: Source::LoaderEntry,
             number,
-            profile: None,
+            profile: profile.map(ToOwned::to_owned),
             specialisation: specialisation.map(ToOwned::to_owned),
             date: described.and_then(|(_, text)| built_on(text)).map(ToOwned::to_owned),
             version: toplevel.and_then(naming::toplevel_version).map(ToOwned::to_owned),
@@ -306,10 +310,16 @@ fn number(digits: &str) -> Option<u32> {
     all_digits.then(|| digits.parse().unwrap_or(u32::MAX))
 }
 
-/// Generation and specialisation in a name of NixOS up to 25.11:
-/// `nixos[-<profile>]-generation-42[-specialisation-<name>]`.
-fn named(id: &str) -> Option<(u32, Option<&str>)> {
-    let (_, rest) = id.strip_prefix("nixos")?.split_once("-generation-")?;
+/// What a file's name tells.
+struct Named<'a> {
+    number: u32,
+    profile: Option<&'a str>,
+    specialisation: Option<&'a str>,
+}
+
+/// Reads a name of NixOS up to 25.11: `nixos[-<profile>]-generation-42[-specialisation-<name>]`.
+fn named(id: &str) -> Option<Named<'_>> {
+    let (profile, rest) = id.strip_prefix("nixos")?.split_once("-generation-")?;
     let (number, specialisation) = match rest.split_once("-specialisation-") {
         Some((number, specialisation)) => (number, Some(specialisation)),
         None => (rest, None),
@@ -317,7 +327,8 @@ fn named(id: &str) -> Option<(u32, Option<&str>)> {
     if !number.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
     }
-    Some((number.parse().ok()?, specialisation))
+    let profile = profile.strip_prefix('-').filter(|name| !name.is_empty());
+    Some(Named { number: number.parse().ok()?, profile, specialisation })
 }
 
 /// Generation and the rest of NixOS's `version`, `Generation 42 NixOS ..., built on 2026-02-14`.
@@ -331,6 +342,12 @@ fn described(version: &str) -> Option<(u32, &str)> {
 
 fn built_on(text: &str) -> Option<&str> {
     text.rsplit_once("built on ").map(|(_, date)| date).filter(|date| !date.is_empty())
+}
+
+/// The profile in NixOS's title, `NixOS [tested] (rescue)`.
+fn in_brackets(title: &str) -> Option<&str> {
+    let (name, _) = title.strip_prefix("NixOS [")?.split_once(']')?;
+    (!name.is_empty()).then_some(name)
 }
 
 /// The specialisation in NixOS's title, `NixOS (rescue)`.

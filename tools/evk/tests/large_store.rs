@@ -99,5 +99,5 @@ fn of_a_store_without_an_index_the_menu_still_stands() {
     let mut account = Account::of(false);
     let (_, bytes) = survey(&mut account);
     println!("{}", account.text);
-    assert!(bytes <= 100 << 20, "{}", account.text);
+    assert!(bytes <= 70 << 20, "{}", account.text);
 }
