@@ -60,15 +60,12 @@ impl Account {
         })
     }
 
-    /// The device of the card that the loader keeps the record on.
+    /// The device of the card that the loader keeps the record on; `None` if it has no place on one.
     ///
     /// # Errors
-    /// There is none, or Linux does not know it.
-    pub(super) fn card(&self, root: &Path) -> Result<PathBuf> {
-        let controller = self.state_device.as_deref().context(
-            "the loader has no place for a state record on its card, and said so at boot: nothing is \
-             counted or remembered (docs/state-record.md tells how to make room)",
-        )?;
+    /// Linux does not know it.
+    pub(super) fn card(&self, root: &Path) -> Result<Option<PathBuf>> {
+        let Some(controller) = self.state_device.as_deref() else { return Ok(None) };
         let blocks = root.join("sys/class/block");
         let mut names: Vec<_> = fs::read_dir(&blocks)
             .with_context(|| format!("cannot list {}", blocks.display()))?
@@ -80,7 +77,7 @@ impl Account {
             [name] => {
                 let node = root.join("dev").join(name);
                 ensure!(node.exists(), "{} is not there; is /dev mounted?", node.display());
-                Ok(node)
+                Ok(Some(node))
             }
             [] => bail!(
                 "no card behind {controller}, where the loader keeps the state record: was it pulled, or is \

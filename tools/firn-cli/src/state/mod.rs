@@ -8,6 +8,7 @@ mod account;
 mod card;
 mod list;
 mod lock;
+mod register;
 mod report;
 
 use std::{
@@ -114,11 +115,11 @@ fn answer(arguments: &Arguments, output: &mut Vec<u8>) -> Result<ExitCode> {
         Some(_) => None,
         None => Some(Account::read(&arguments.root)?),
     };
-    let path = match (&arguments.card, &account) {
-        (Some(card), _) => card::whole_device(&arguments.root, card)?,
-        (None, Some(account)) => match account.card(&arguments.root) {
-            Ok(path) => path,
-            Err(error) => return without_card(arguments, account, &error, output),
+    let keeper = match (&arguments.card, &account) {
+        (Some(card), _) => Keeper::Card(card::whole_device(&arguments.root, card)?),
+        (None, Some(account)) => match Keeper::of_running(account, &arguments.root) {
+            Ok(keeper) => keeper,
+            Err(error) => return without_keeper(arguments, account, &error, output),
         },
         (None, None) => bail!("name a card with --card"),
     };
@@ -126,21 +127,21 @@ fn answer(arguments: &Arguments, output: &mut Vec<u8>) -> Result<ExitCode> {
     let changed = match &arguments.operation {
         Operation::Show => None,
         Operation::Clear { yes } => {
-            confirm(&path, *yes)?;
-            Some(clear(&path)?)
+            confirm(keeper.path(), *yes)?;
+            Some(clear(&keeper)?)
         }
-        operation => Some(change(&path, |card, record| {
+        operation => Some(change(&keeper, |record| {
             edit(operation, account, record, || match account {
-                Some(_) => List::of_root(&arguments.root),
-                None => List::of_card(card),
+                Some(_) => Ok(List::of_root(&arguments.root)),
+                None => Ok(List::of_card(&Card::open(keeper.path())?)),
             })
         })?),
     };
     // Without the lock, and not for writing: a person without rights may look, and a write that is going on
     // leaves the older copy alone.
-    let store = Card::open(&path)?.store();
+    let store = keeper.store()?;
     tell(&store);
-    let report = Report { card: &path, store: &store, account, changed };
+    let report = Report { card: keeper.path(), store: &store, account, changed };
     output.write_all(report.told(arguments.json).as_bytes())?;
     Ok(match store.place() {
         Location::Nowhere => ExitCode::FAILURE,
@@ -148,8 +149,52 @@ fn answer(arguments: &Arguments, output: &mut Vec<u8>) -> Result<ExitCode> {
     })
 }
 
+/// What keeps the record.
+enum Keeper {
+    /// A card, or an image of one.
+    Card(PathBuf),
+    /// Registers of the SoC: the loader found no place on its card.
+    Register(PathBuf),
+}
+
+impl Keeper {
+    /// That of the running system.
+    fn of_running(account: &Account, root: &Path) -> Result<Self> {
+        match account.card(root)? {
+            Some(card) => Ok(Self::Card(card)),
+            None => Ok(Self::Register(register::find(root).context(
+                "the loader has no place for a state record on its card, and said so at boot \
+                 (docs/state-record.md tells how to make room). If it counts in the SoC's registers \
+                 instead, Linux needs the driver nvmem_snvs_lpgpr for them",
+            )?)),
+        }
+    }
+
+    fn path(&self) -> &Path {
+        match self {
+            Self::Card(path) | Self::Register(path) => path,
+        }
+    }
+
+    /// The record, to look at.
+    fn store(&self) -> Result<Store> {
+        match self {
+            Self::Card(path) => Ok(Card::open(path)?.store()),
+            Self::Register(path) => Ok(register::store(path)),
+        }
+    }
+
+    /// The record, to change it.
+    fn store_to_write(&self) -> Result<Store> {
+        match self {
+            Self::Card(path) => Ok(Card::open_to_write(path)?.store()),
+            Self::Register(path) => Ok(register::store(path)),
+        }
+    }
+}
+
 /// The loader found no place for the record: there is still this boot to tell about.
-fn without_card(
+fn without_keeper(
     arguments: &Arguments,
     account: &Account,
     error: &anyhow::Error,
@@ -166,7 +211,7 @@ fn edit(
     operation: &Operation,
     account: Option<&Account>,
     record: &mut Record,
-    list: impl FnOnce() -> List,
+    list: impl FnOnce() -> Result<List>,
 ) -> Result<()> {
     match operation {
         Operation::SetDefault(which) => {
@@ -176,7 +221,7 @@ fn edit(
         }
         Operation::BootOnce(which) => record.boot_once = Some(which.resolve(list)?),
         Operation::Bless { generation: Some(generation), force } => {
-            record.bless(list().resolve(generation, *force)?);
+            record.bless(list()?.resolve(generation, *force)?);
         }
         Operation::Bless { generation: None, .. } => {
             let Some(account) = account else { bail!("say which generation of the card") };
@@ -192,37 +237,36 @@ fn edit(
 }
 
 impl Which {
-    fn resolve(&self, list: impl FnOnce() -> List) -> Result<Identity> {
+    fn resolve(&self, list: impl FnOnce() -> Result<List>) -> Result<Identity> {
         match (&self.generation, &self.toplevel) {
             // The install hook knows what it has installed, and may call before any list has it.
             (_, Some(path)) => list::toplevel(path),
-            (Some(generation), None) => list().resolve(generation, self.force),
+            (Some(generation), None) => list()?.resolve(generation, self.force),
             (None, None) => bail!("say which generation"),
         }
     }
 }
 
-/// Edits the record of the card at `path` while nobody else does. Whether anything was written.
+/// Edits the record while nobody else does. Whether anything was written.
 ///
 /// # Errors
 /// [`edit`]'s, or the record cannot be written; the old one is still there then.
-fn change(path: &Path, edit: impl FnOnce(&Card, &mut Record) -> Result<()>) -> Result<bool> {
-    let _lock = Lock::take(path)?;
-    let card = Card::open_to_write(path)?;
-    let mut store = card.store();
+fn change(keeper: &Keeper, edit: impl FnOnce(&mut Record) -> Result<()>) -> Result<bool> {
+    let _lock = Lock::take(keeper.path())?;
+    let mut store = keeper.store_to_write()?;
     let mut record = store.record().clone();
-    edit(&card, &mut record)?;
+    edit(&mut record)?;
     if record == *store.record() && store.place() != Location::Nowhere {
         return Ok(false);
     }
-    store.write(&record).map_err(|problem| failed(path, &problem))?;
+    store.write(&record).map_err(|problem| failed(keeper.path(), &problem))?;
     Ok(true)
 }
 
-fn clear(path: &Path) -> Result<bool> {
-    let _lock = Lock::take(path)?;
-    let mut store = Card::open_to_write(path)?.store();
-    store.clear().map_err(|problem| failed(path, &problem))?;
+fn clear(keeper: &Keeper) -> Result<bool> {
+    let _lock = Lock::take(keeper.path())?;
+    let mut store = keeper.store_to_write()?;
+    store.clear().map_err(|problem| failed(keeper.path(), &problem))?;
     Ok(true)
 }
 
@@ -244,8 +288,17 @@ fn failed(path: &Path, problem: &Problem) -> anyhow::Error {
     anyhow::anyhow!("{}: {problem}", path.display())
 }
 
+/// What a user should know. What is wrong with a card that registers stand in for, the loader has said; here
+/// nobody has looked at it.
+fn problems(store: &Store) -> &[Problem] {
+    match store.place() {
+        Location::Register => &[],
+        _ => store.problems(),
+    }
+}
+
 fn tell(store: &Store) {
-    store.problems().iter().for_each(|problem| eprintln!("{problem}"));
+    problems(store).iter().for_each(|problem| eprintln!("{problem}"));
 }
 
 #[cfg(test)]

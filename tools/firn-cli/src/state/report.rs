@@ -55,7 +55,7 @@ impl Report<'_> {
             "card": self.card.display().to_string(),
             "place": place_to_json(place),
             "writable": self.store.is_writable(),
-            "problems": self.store.problems().iter().map(problem).collect::<Vec<_>>(),
+            "problems": super::problems(self.store).iter().map(problem).collect::<Vec<_>>(),
             "default": record.default.as_ref().map(Identity::as_str),
             "bootOnce": record.boot_once.as_ref().map(Identity::as_str),
             "lastGood": record.last_good().map(Identity::as_str),

@@ -431,6 +431,26 @@ fn without_a_place_there_is_this_boot_to_show_and_nothing_to_bless() {
 }
 
 #[test]
+fn without_a_place_on_a_card_the_socs_registers_are_blessed_through_linux() {
+    let bench = Bench::new();
+    bench.boots(&id(42));
+    fs::remove_file(bench.path("proc/device-tree/chosen/firn,state-device")).unwrap();
+    let registers = bench.path("sys/bus/nvmem/devices/30370000.snvs:snvs-lpgpr0");
+    fs::create_dir_all(&registers).unwrap();
+    fs::write(registers.join("nvmem"), [0; 16]).unwrap();
+    assert!(bench.run("bless").unwrap().contains("registers of the SoC"));
+    let store = register::store(&registers.join("nvmem"));
+    assert_eq!(store.record().standing(&identity(42)), Some(Standing::Good));
+    let blessed = fs::read(registers.join("nvmem")).unwrap();
+    bench.run("bless").unwrap();
+    assert_eq!(fs::read(registers.join("nvmem")).unwrap(), blessed);
+    let error = bench.run("boot-once 41").unwrap_err().to_string();
+    assert!(error.contains("have room for the boot counting only"), "{error}");
+    bench.run("clear --yes").unwrap();
+    assert_eq!(fs::read(registers.join("nvmem")).unwrap(), [0; 16]);
+}
+
+#[test]
 fn a_system_that_another_loader_booted_is_told_so() {
     let error = Bench::new().run("show").unwrap_err().to_string();
     assert!(error.contains("not booted by Firn") && error.contains("--card"), "{error}");
