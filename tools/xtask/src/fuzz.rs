@@ -60,7 +60,7 @@ const COVERAGE: [&str; 8] = [
     "--cfg=fuzzing",
 ];
 
-/// Files under tests/fixtures that are seeds of a target, besides fuzz/seeds/TARGET.
+/// Files under tests/fixtures that are seeds of a target, besides fuzz/seeds/TARGET and TARGET.hex.
 const FIXTURES: [(&str, &str); 5] = [
     ("bootspec", "nixos"),
     ("extlinux", "nixos"),
@@ -252,7 +252,8 @@ impl Workshop {
         ]);
         command.args(run.seed.map(|seed| format!("-seed={seed}")));
         command.args(dictionary(&root, target).map(|file| format!("-dict={}", file.display())));
-        command.arg(&run.corpus).args(seeds(&root, target));
+        let unpacked = root.join(self.folder()).join("seeds").join(target);
+        command.arg(&run.corpus).args(seeds(&root, target, unpacked)?);
         command.current_dir(&root).stdout(file.try_clone()?).stderr(file);
         command.env("RUST_BACKTRACE", "0");
         let outcome = process::show(&mut command, Duration::from_secs(run.seconds) + GRACE);
@@ -273,12 +274,35 @@ fn dictionary(root: &Path, target: &str) -> Option<PathBuf> {
     Some(file).filter(|file| file.is_file())
 }
 
-/// Folders of inputs to begin with.
-fn seeds(root: &Path, target: &str) -> Vec<PathBuf> {
+/// Folders of inputs to begin with; `unpacked` becomes that of the packed ones.
+fn seeds(root: &Path, target: &str, unpacked: PathBuf) -> Result<Vec<PathBuf>> {
     let fixtures = FIXTURES.iter().filter(|(name, _)| *name == target);
     let fixtures = fixtures.map(|(_, folder)| root.join("tests/fixtures").join(folder));
     let own = root.join("fuzz/seeds").join(target);
-    fixtures.chain([own]).filter(|folder| folder.is_dir()).collect()
+    unpack(&own.with_extension("hex"), &unpacked)?;
+    Ok(fixtures.chain([own, unpacked]).filter(|folder| folder.is_dir()).collect())
+}
+
+/// Writes the inputs of a file, one a line in hexadecimal digits, to a file each. Inputs that are no
+/// text are kept like this, because there are hundreds of a few bytes.
+fn unpack(packed: &Path, folder: &Path) -> Result<()> {
+    if !packed.is_file() {
+        return Ok(());
+    }
+    let text = fs::read_to_string(packed);
+    let text = text.with_context(|| format!("cannot read {}", packed.display()))?;
+    fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
+    for (number, line) in (1..).zip(text.lines()) {
+        let input = from_hex(line)
+            .with_context(|| format!("{} line {number}: not hexadecimal", packed.display()))?;
+        fs::write(folder.join(number.to_string()), input)?;
+    }
+    Ok(())
+}
+
+fn from_hex(digits: &str) -> Option<Vec<u8>> {
+    let pairs = digits.as_bytes().chunks(2).map(|pair| str::from_utf8(pair).ok());
+    pairs.map(|pair| u8::from_str_radix(pair.filter(|pair| pair.len() == 2)?, 16).ok()).collect()
 }
 
 impl Figures {
@@ -360,6 +384,17 @@ mod tests {
             assert!(targets.iter().any(|name| name == target), "{target}");
             assert!(crate::root().join("tests/fixtures").join(folder).is_dir(), "{folder}");
         }
+    }
+
+    #[test]
+    fn packed_seeds_become_a_file_each() {
+        let folder = tempfile::tempdir().unwrap();
+        let (packed, inputs) = (folder.path().join("x.hex"), folder.path().join("x"));
+        fs::write(&packed, "00ff\n1b5b41\n").unwrap();
+        unpack(&packed, &inputs).unwrap();
+        assert_eq!(fs::read(inputs.join("2")).unwrap(), b"\x1b[A");
+        fs::write(&packed, "00f\n").unwrap();
+        assert!(unpack(&packed, &inputs).unwrap_err().to_string().contains("line 1"));
     }
 
     #[test]
