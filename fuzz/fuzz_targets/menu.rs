@@ -201,7 +201,9 @@ fn generation(id: u8, unread: bool, input: &mut Input<'_>) -> Generation {
             kernel: "/Image".into(),
             initrds: vec!["/initrd".into(); usize::from(flags >> 6)],
             device_tree: DeviceTreeFile::FromFirmware,
-            command_line: text(flags & 128 != 0, input).unwrap_or_else(|| "quiet".into()),
+            // As all sources do.
+            command_line: text(flags & 128 != 0, input)
+                .map_or("quiet".into(), |line| line.replace(char::is_control, " ")),
         },
         tries: NonZeroU8::new(flags % 4),
         unread,

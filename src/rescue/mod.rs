@@ -306,7 +306,8 @@ impl Prompt {
     pub fn complete(&mut self, completion: &Completion) {
         let Some((addition, complete)) = completion.addition() else { return };
         if addition.is_empty() && !complete {
-            self.print(&text::wrapped(&completion.list(), text::LINE_WIDTH).join("\n"));
+            let list = text::ascii(&completion.list());
+            self.print(&text::wrapped(&list, text::LINE_WIDTH).join("\n"));
             return;
         }
         let in_quotes = Line::split(self.line.before_cursor()).open_quote;

@@ -264,6 +264,18 @@ fn what_is_completed_stands_in_front_of_the_cursor() {
 }
 
 #[test]
+fn names_beyond_ascii_are_listed_with_question_marks() {
+    let mut session = Session::new(false);
+    session.type_(b"ls /");
+    // However they fall on the ends of lines.
+    let names: Vec<String> = (1..40).map(|n| format!("/{}", "\u{e4}".repeat(n))).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).chain(["/a"]).collect();
+    session.complete("/", &names);
+    assert!(session.screen().contains("/???"), "{}", session.screen());
+    assert_eq!(session.last_row(), "> ls /");
+}
+
+#[test]
 fn a_completion_without_candidates_changes_nothing() {
     let mut session = Session::new(false);
     session.type_(b"cat /x\t");
