@@ -3,6 +3,8 @@
 
 #![forbid(unsafe_code)]
 
+mod torn;
+
 use firn::{
     block::BLOCK_SIZE,
     error::{Code, Coded},
@@ -12,6 +14,7 @@ use firn::{
     },
 };
 use proptest::{collection, prelude::*};
+use torn::Torn;
 
 const SECTORS: usize = RECORD_SIZE / BLOCK_SIZE;
 
@@ -54,29 +57,6 @@ fn record(n: usize) -> Record {
         record.boot_once = Some(name(8));
     }
     record
-}
-
-/// What a card may hold in a sector whose write was cut short, besides the old and the new bytes.
-#[derive(Clone, Copy)]
-enum Torn {
-    Zeros,
-    Ones,
-    HalfNew,
-    Mixed,
-}
-
-impl Torn {
-    const ALL: [Self; 4] = [Self::Zeros, Self::Ones, Self::HalfNew, Self::Mixed];
-
-    fn byte(self, at: usize, old: u8, new: u8) -> u8 {
-        match self {
-            Self::Zeros => 0,
-            Self::Ones => 0xff,
-            Self::HalfNew if at % BLOCK_SIZE < BLOCK_SIZE / 2 => new,
-            Self::HalfNew => old,
-            Self::Mixed => old ^ new ^ 0x5a,
-        }
-    }
 }
 
 /// A card that holds record `n`, and the write of record `n + 1`.

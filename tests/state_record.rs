@@ -5,6 +5,8 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::cast_possible_truncation, reason = "tests run on 64-bit hosts")]
 
+mod torn;
+
 use std::{cell::RefCell, collections::BTreeMap, num::NonZeroU8, rc::Rc};
 
 use firn::{
@@ -19,6 +21,7 @@ use firn::{
         policy::{Candidate, Decision, Situation, decide},
     },
 };
+use torn::Torn;
 
 const SECTORS: usize = RECORD_SIZE / BLOCK_SIZE;
 const BLOCKS: u64 = 1 << 16;
@@ -28,29 +31,6 @@ const SECOND_COPY: u64 = GAP_OFFSETS[1] / BLOCK_SIZE as u64;
 type Block = [u8; BLOCK_SIZE];
 
 // --- a card ------------------------------------------------------------------------------------
-
-/// What a card may hold in a sector whose write was cut short, besides the old and the new bytes.
-#[derive(Clone, Copy, Debug)]
-enum Torn {
-    Zeros,
-    Ones,
-    HalfNew,
-    Mixed,
-}
-
-impl Torn {
-    const ALL: [Self; 4] = [Self::Zeros, Self::Ones, Self::HalfNew, Self::Mixed];
-
-    fn byte(self, at: usize, old: u8, new: u8) -> u8 {
-        match self {
-            Self::Zeros => 0,
-            Self::Ones => 0xff,
-            Self::HalfNew if at % BLOCK_SIZE < BLOCK_SIZE / 2 => new,
-            Self::HalfNew => old,
-            Self::Mixed => old ^ new ^ 0x5a,
-        }
-    }
-}
 
 /// How the card takes the next write.
 #[derive(Clone, Copy, Debug, Default)]
