@@ -482,6 +482,15 @@ impl CardImage {
         &self.extents
     }
 
+    /// A copy that may be written to, and is gone with the value.
+    pub fn copy(&self) -> Result<tempfile::TempPath> {
+        let folder = self.path.parent().context("a card without a folder")?;
+        let copy = tempfile::Builder::new().prefix("copy-").suffix(".img").tempfile_in(folder)?;
+        copy.as_file().set_len(fs::metadata(&self.path)?.len())?;
+        copy_data(&self.path, copy.path(), 0)?;
+        Ok(copy.into_temp_path())
+    }
+
     /// The first sector that begins with `needle`, at least 16 bytes of it: where a file's data
     /// lies, as long as no other one begins alike.
     pub fn sector_beginning_with(&self, needle: &[u8]) -> Result<u64> {

@@ -371,8 +371,15 @@ fn firmware_card(table: Table) -> Card {
     Card::new(table).size(2 * GIB).partition(firmware)
 }
 
+/// The board's device tree with a mark that kernels report in place of a generation's number.
+pub fn device_tree_marked(assets: &Assets, mark: &str) -> Result<Content> {
+    let tree = fs::read(assets.dtbs.join(DEVICE_TREE))
+        .with_context(|| format!("reading {DEVICE_TREE}"))?;
+    Ok(Content::bytes(marked_device_tree(&tree, mark)?))
+}
+
 /// The tree with a node that tells which generation it belongs to.
-fn marked_device_tree(tree: &[u8], generation: u32) -> Result<Vec<u8>> {
+fn marked_device_tree(tree: &[u8], generation: impl ToString) -> Result<Vec<u8>> {
     let file = tempfile::NamedTempFile::new()?;
     fs::write(file.path(), tree)?;
     FDTPUT

@@ -96,20 +96,29 @@ struct Drive {
     image: PathBuf,
     writable: bool,
     bad_sectors: Vec<u64>,
+    takes_no_writes: bool,
 }
 
 impl Drive {
+    fn new(slot: Slot, image: PathBuf) -> Self {
+        Self { slot, image, writable: false, bad_sectors: Vec::new(), takes_no_writes: false }
+    }
+
     fn option(&self) -> String {
         // Commas end a value unless they are doubled.
         let image = self.image.display().to_string().replace(',', ",,");
         let snapshot = if self.writable { "off" } else { "on" };
         let (bus, name) = (self.slot.bus(), self.slot.drive());
         let mut option = format!("if=sd,bus={bus},id={name},snapshot={snapshot},format=raw,");
-        if self.bad_sectors.is_empty() {
+        if self.bad_sectors.is_empty() && !self.takes_no_writes {
             return option + &format!("file={image}");
         }
         option +=
             &format!("file.driver=blkdebug,file.image.driver=file,file.image.filename={image}");
+        if self.takes_no_writes {
+            let rule = "file.inject-error.0";
+            return option + &format!(",{rule}.event=write_aio,{rule}.iotype=write,{rule}.errno=5");
+        }
         for (index, sector) in self.bad_sectors.iter().enumerate() {
             let rule = format!("file.inject-error.{index}");
             option += &format!(",{rule}.event=read_aio,{rule}.errno=5,{rule}.sector={sector}");
@@ -173,7 +182,7 @@ impl Machine {
     #[must_use]
     pub fn card(mut self, slot: Slot, image: impl Into<PathBuf>) -> Self {
         let image = image.into();
-        self.drives.push(Drive { slot, image, writable: false, bad_sectors: Vec::new() });
+        self.drives.push(Drive::new(slot, image));
         self
     }
 
@@ -181,7 +190,16 @@ impl Machine {
     #[must_use]
     pub fn writable_card(mut self, slot: Slot, image: impl Into<PathBuf>) -> Self {
         let image = image.into();
-        self.drives.push(Drive { slot, image, writable: true, bad_sectors: Vec::new() });
+        self.drives.push(Drive { writable: true, ..Drive::new(slot, image) });
+        self
+    }
+
+    /// With a card that has worn out: it takes what is written to it, and keeps none of it.
+    #[must_use]
+    pub fn worn_out_card(mut self, slot: Slot, image: impl Into<PathBuf>) -> Self {
+        let image = image.into();
+        let drive = Drive::new(slot, image);
+        self.drives.push(Drive { writable: true, takes_no_writes: true, ..drive });
         self
     }
 
@@ -195,7 +213,7 @@ impl Machine {
     ) -> Self {
         let image = image.into();
         let bad_sectors = sectors.into_iter().collect();
-        self.drives.push(Drive { slot, image, writable: false, bad_sectors });
+        self.drives.push(Drive { bad_sectors, ..Drive::new(slot, image) });
         self
     }
 
@@ -374,12 +392,7 @@ mod tests {
 
     #[test]
     fn a_card_with_bad_sectors_is_read_through_blkdebug() {
-        let drive = Drive {
-            slot: Slot::Emmc,
-            image: "a,b.img".into(),
-            writable: false,
-            bad_sectors: vec![7],
-        };
+        let drive = Drive { bad_sectors: vec![7], ..Drive::new(Slot::Emmc, "a,b.img".into()) };
         assert_eq!(
             drive.option(),
             "if=sd,bus=2,id=card-usdhc3,snapshot=on,format=raw,file.driver=blkdebug,file.image.driver=file,\

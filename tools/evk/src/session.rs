@@ -233,6 +233,12 @@ impl Session {
         gdb::let_rest(&self.ports.debug_port)
     }
 
+    /// Ends the emulator in good order: what it writes down is whole.
+    pub fn quit(&mut self) -> Result<()> {
+        Monitor::connect(&self.ports.monitor)?.execute("quit", &json!({}))?;
+        self.expect_exit(Duration::from_secs(30)).map(drop)
+    }
+
     /// Waits for the report of [`userspace`]'s initrd.
     pub fn expect_userspace(&mut self, deadline: Duration) -> Result<Report> {
         let until = Instant::now() + deadline;

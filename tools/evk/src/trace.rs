@@ -7,13 +7,16 @@ use std::{fs, path::Path};
 use anyhow::{Context as _, Result};
 
 /// The events that [`CardTraffic`] is counted from.
-pub const CARD_EVENTS: [&str; 2] = ["sdcard_read_block", "sdhci_send_command"];
+pub const CARD_EVENTS: [&str; 3] =
+    ["sdcard_read_block", "sdcard_write_block", "sdhci_send_command"];
 
 /// What went over the card's bus.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CardTraffic {
     /// Blocks that the card read: byte address and length in bytes.
     pub reads: Vec<(u64, u64)>,
+    /// Blocks that the card wrote, likewise.
+    pub writes: Vec<(u64, u64)>,
     /// Commands that the controller sent: index and argument.
     pub commands: Vec<(u32, u32)>,
 }
@@ -33,6 +36,7 @@ impl CardTraffic {
             let (name, values) = line.split_once(' ').unwrap_or((line, ""));
             match name.rsplit(':').next() {
                 Some("sdcard_read_block") => traffic.reads.extend(block(values)),
+                Some("sdcard_write_block") => traffic.writes.extend(block(values)),
                 Some("sdhci_send_command") => traffic.commands.extend(command(values)),
                 _ => {}
             }
@@ -80,9 +84,11 @@ mod tests {
             "sdhci_send_command CMD18 ARG[0x00000010]\n\
              sdcard_read_block addr 0x2000 size 0x200\n\
              41@1771027200.000001:sdcard_read_block addr 0x2200 size 0x200\n\
-             sdhci_send_command CMD12 ARG[0x00000000]\nsdhci_other 7\nsdcard_read_block broken\n",
+             sdhci_send_command CMD12 ARG[0x00000000]\nsdhci_other 7\nsdcard_read_block broken\n\
+             sdcard_write_block addr 0x3e0000 size 0x200\n",
         );
         assert_eq!(traffic.reads, [(0x2000, 512), (0x2200, 512)]);
+        assert_eq!(traffic.writes, [(0x3e_0000, 512)]);
         assert_eq!(traffic.commands, [(18, 16), (12, 0)]);
         assert_eq!((traffic.bytes(), traffic.read_commands()), (1024, 1));
     }

@@ -12,12 +12,22 @@ use crate::{
     loader, path, real, small, start,
 };
 
+/// What a terminal of 24 rows and 80 columns answers. Source: ECMA-48, 8.3.14 (CPR).
+const TERMINAL: &[u8] = b"\x1b[24;80R";
+
 /// Waits for the menu: the newest generation's line, which is drawn after the title.
 fn menu(session: &mut Session) {
     session.expect("25.11.20260214", SOON).unwrap();
 }
 
-fn play(session: &mut Session, keys: &str) {
+/// Opens the menu's screen: the first key, whichever it is, makes the menu ask for the terminal's size.
+pub(crate) fn open_screen(session: &mut Session) {
+    play(session, "esc sleep:300");
+    session.send(TERMINAL).unwrap();
+    play(session, "sleep:500");
+}
+
+pub(crate) fn play(session: &mut Session, keys: &str) {
     session.play(&Script::parse(keys).unwrap(), SOON).unwrap();
 }
 

@@ -8,10 +8,15 @@
 mod common;
 
 mod choosing;
+mod counting;
+mod default;
 mod emmc;
 mod hand_over;
+mod large;
 mod media;
 mod reading;
+mod rollback;
+mod sources;
 mod wrong_input;
 
 use std::{path::PathBuf, sync::OnceLock};

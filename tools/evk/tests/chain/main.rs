@@ -9,6 +9,7 @@ mod common;
 
 mod booting;
 mod failing;
+mod rollback;
 mod tracing;
 
 use std::{path::PathBuf, sync::OnceLock};

@@ -2,9 +2,22 @@
 
 #![allow(dead_code, reason = "each test file uses its part")]
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
 
-use evk::{assets::Assets, guest::Guests, qemu::Entry, session::Session};
+use evk::{
+    assets::Assets,
+    card::{Card, Table},
+    guest::Guests,
+    nixos::{self, Generation, System},
+    qemu::Entry,
+    session::Session,
+};
+use serde_json::Value;
+use tempfile::TempPath;
 
 /// For what a loader does: seconds alone, more when several boards share two cores.
 pub(crate) const SOON: Duration = Duration::from_secs(60);
@@ -36,6 +49,65 @@ pub(crate) fn device_tree() -> PathBuf {
 /// Entered as QEMU enters a kernel, with nothing but a device tree.
 pub(crate) fn kernel_entry(image: PathBuf) -> Entry {
     Entry::Kernel { image, device_tree: device_tree(), initrd: None, command_line: None }
+}
+
+/// A card of its own: what firmware and the `firn` command of the host write to it stays.
+pub(crate) struct Disk(TempPath);
+
+impl Disk {
+    pub(crate) fn new(card: &Card) -> Self {
+        Self(card.make(&cards()).expect("card").copy().expect("copy"))
+    }
+
+    /// Of a board that ran generation 41 of `system`, from the profiles, when 42 was installed.
+    pub(crate) fn updated(system: &System) -> Self {
+        let disk = Self::new(&nixos::card_with_root(Table::Mbr, system.root()));
+        disk.bless(system.numbered(41));
+        disk.install(system.numbered(42));
+        disk
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// `firn state` on this card.
+    pub(crate) fn state(&self, arguments: &[&str]) -> String {
+        let card = self.path().to_str().expect("UTF-8");
+        firn(&[&["state", "--card", card], arguments].concat())
+    }
+
+    /// The record, as `firn state show --json` tells it.
+    pub(crate) fn record(&self) -> Value {
+        serde_json::from_str(&self.state(&["show", "--json"])).expect("JSON")
+    }
+
+    /// Makes `generation` the default, as an install hook would.
+    pub(crate) fn install(&self, generation: &Generation) {
+        self.state(&["set-default", &generation.toplevel()]);
+    }
+
+    /// Notes that `generation` works.
+    pub(crate) fn bless(&self, generation: &Generation) {
+        self.state(&["bless", &generation.toplevel()]);
+    }
+
+    /// `firn entries` of this card.
+    pub(crate) fn entries(&self) -> Vec<Value> {
+        let card = self.path().to_str().expect("UTF-8");
+        let told: Value = serde_json::from_str(&firn(&["entries", "--json", card])).expect("JSON");
+        told["entries"].as_array().expect("entries").clone()
+    }
+}
+
+/// What the `firn` command of this tree prints; it must be content. `cargo test --workspace` builds it.
+pub(crate) fn firn(arguments: &[&str]) -> String {
+    let test = std::env::current_exe().expect("a test");
+    let firn = test.ancestors().nth(2).expect("target/debug").join("firn");
+    assert!(firn.is_file(), "{}: run `cargo build --package firn-cli`", firn.display());
+    let output = Command::new(firn).args(arguments).output().expect("firn");
+    assert!(output.status.success(), "firn {arguments:?}: {output:?}");
+    String::from_utf8(output.stdout).expect("text")
 }
 
 /// A guest that misbehaves on one typed key each.
