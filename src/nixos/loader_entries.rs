@@ -30,14 +30,13 @@ use alloc::{
     vec,
     vec::Vec,
 };
-use core::fmt;
 
 pub use self::{
     entry::{Entry, Tries},
     settings::LoaderSettings,
 };
 use super::{
-    Broken, Generation,
+    Broken, Generation, Warning,
     extlinux::{MAX_WARNINGS, lines::Line, quote, shown},
     list,
 };
@@ -66,27 +65,6 @@ pub struct Configuration {
     pub settings: Option<LoaderSettings>,
     /// What was left out; at most a handful.
     pub warnings: Vec<Warning>,
-}
-
-/// Something in a file that is not as its author meant it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Warning {
-    /// The code to look up.
-    pub code: Code,
-    /// Which file or directory, and what was done about it.
-    pub text: String,
-}
-
-impl Coded for Warning {
-    fn code(&self) -> Code {
-        self.code
-    }
-}
-
-impl fmt::Display for Warning {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
-    }
 }
 
 /// Reads all entries of the $BOOT that is `place` (one of [`PLACES`]) on `file_system`; `None` if it

@@ -78,6 +78,27 @@ impl fmt::Display for Broken {
     }
 }
 
+/// Something that a source says and that is not as its author meant it; the boot goes on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Warning {
+    /// The code to look up.
+    pub code: Code,
+    /// Where, what, and what was done about it.
+    pub text: String,
+}
+
+impl Coded for Warning {
+    fn code(&self) -> Code {
+        self.code
+    }
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
 /// Which of the sources names a generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Source {

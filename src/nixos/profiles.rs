@@ -25,7 +25,7 @@ use alloc::{
 use core::{cmp::Reverse, fmt, num::NonZeroU8};
 
 use super::{
-    BootFiles, Broken, DeviceTreeFile, Generation, Source,
+    BootFiles, Broken, DeviceTreeFile, Generation, Source, Warning,
     bootspec::{self, Bootspec, MenuSettings, shown},
     list, naming,
 };
@@ -112,27 +112,6 @@ pub struct Description {
     pub sort_key: Option<String>,
     /// What was left out; it boots all the same.
     pub warnings: Vec<Warning>,
-}
-
-/// Something of a generation that is not as its author meant it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Warning {
-    /// The code to look up.
-    pub code: Code,
-    /// What and where.
-    pub text: String,
-}
-
-impl Coded for Warning {
-    fn code(&self) -> Code {
-        self.code
-    }
-}
-
-impl fmt::Display for Warning {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
-    }
 }
 
 impl Profiles {
