@@ -103,7 +103,11 @@ impl<'a, M: Machine> Shell<'a, M> {
             self.listen();
             let now = self.machine.now();
             let next = match self.prompt.tick(now) {
-                Some(command) => self.execute(command, now),
+                Some(command) => {
+                    // The typed line comes before what the command logs.
+                    self.send();
+                    self.execute(command, now)
+                }
                 None => {
                     self.machine.write(&self.prompt.draw());
                     continue;
@@ -183,7 +187,18 @@ impl<'a, M: Machine> Shell<'a, M> {
 
     /// What is on the devices, looked at only once if nobody wants more.
     fn volumes(&mut self) -> &mut Volumes {
+        if self.volumes.is_none() {
+            // Opening a card logs what it is, on a line of its own.
+            self.prompt.write("");
+            self.send();
+        }
         self.volumes.get_or_insert_with(|| Volumes::open(self.machine))
+    }
+
+    /// Sends what was said.
+    fn send(&mut self) {
+        let said = self.prompt.take();
+        self.machine.write(&said);
     }
 
     fn list(&mut self, path: &str) -> Result<(), String> {

@@ -150,10 +150,10 @@ fn a_long_directory_is_listed_until_a_key_is_pressed() {
 #[test]
 fn tab_completes_names_from_the_cards() {
     let board = TestBoard::new([rescue_card(), card("eMMC", &[("other", b"x")])]);
-    let line = typed(board, "cat ni\tk\t\rls em\t\rcat sd:/init\t\rls s");
+    let line = typed(board, "cat ni\tk\t\rls em\t\rcat sd:init\t\rls s");
     assert!(line.contains("> cat nixos/kernel-params \r\nquiet loglevel=4\r\n"), "{line}");
     assert!(line.contains("> ls emmc:\r\n"), "{line}");
-    assert!(line.contains("> cat sd:/initrd\\ one \r\nfirst\r\n"), "{line}");
+    assert!(line.contains("> cat sd:initrd\\ one \r\nfirst\r\n"), "{line}");
 }
 
 #[test]

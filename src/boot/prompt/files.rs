@@ -146,7 +146,7 @@ pub(super) fn complete(volumes: &mut Volumes, word: &str) -> Completion {
             // A link may lead to either; what is behind it is looked at when it is followed.
             FileType::File | FileType::Link | FileType::Other => "",
         };
-        let start = if directory.ends_with(':') { "/" } else { "" };
+        let start = if word.ends_with(':') { "/" } else { "" };
         let name = format!("{}{end}", entry.name);
         completion.offer(&format!("{directory}{start}{name}"), &name);
     }

@@ -15,6 +15,7 @@ mod hand_over;
 mod large;
 mod media;
 mod reading;
+mod rescue;
 mod rollback;
 mod sources;
 mod wrong_input;
