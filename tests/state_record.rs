@@ -254,6 +254,17 @@ fn a_cut_at_any_byte_or_in_any_sectors_leaves_the_old_or_the_new_record() {
 }
 
 #[test]
+fn a_cut_in_the_middle_of_clearing_brings_no_older_record_back() {
+    for last in 1..3 {
+        let card = Card::blank();
+        (1..=last).for_each(|n| card.store().write(&record(n)).unwrap());
+        card.takes_writes(Writes::CutAfter(RECORD_SIZE));
+        card.store().clear().unwrap_err();
+        assert_eq!(card.after_power_up().record(), record(last));
+    }
+}
+
+#[test]
 fn a_cut_in_any_try_of_a_rollback_leaves_the_same_or_the_next_decision() {
     let card = Card::blank();
     let mut good = Record::default();

@@ -163,7 +163,11 @@ impl Store {
         }
         let done = match self.place {
             Some(place) => {
-                place.first_blocks.iter().try_for_each(|&block| self.put(block, &[0; RECORD_SIZE]))
+                let [a, b] = place.first_blocks;
+                // The one that counts goes last: if the power fails between the two, it still does.
+                let blocks =
+                    if self.stored.source == Source::Copy(Copy::A) { [b, a] } else { [a, b] };
+                blocks.iter().try_for_each(|&block| self.put(block, &[0; RECORD_SIZE]))
             }
             None if register.is_some() => Ok(()),
             None => Err(self.refusal()),

@@ -21,7 +21,7 @@ use firn::{
 use serde_json::{Value, json};
 
 use self::directory::Directory;
-use crate::file_device::FileDevice;
+use crate::{file_device::FileDevice, output::print};
 
 /// List what the loader's menu would list; exit code 1 if nothing.
 #[derive(clap::Args)]
@@ -46,11 +46,11 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         eprintln!("[{}] {}", reason.code(), printable(&reason.to_string()));
     }
     let listed = listed(&catalogue, store.as_ref(), decision.map(|decision| decision.index));
-    if arguments.json {
-        println!("{}", to_json(&listed));
-    } else {
-        print!("{}", printable(&to_table(&listed)));
-    }
+    let output = match arguments.json {
+        true => format!("{}\n", to_json(&listed)),
+        false => printable(&to_table(&listed)),
+    };
+    print(&output)?;
     Ok(if listed.is_empty() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 

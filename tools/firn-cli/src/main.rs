@@ -9,6 +9,7 @@ mod emulate;
 mod entries;
 mod file_device;
 mod image;
+mod output;
 mod state;
 mod write;
 

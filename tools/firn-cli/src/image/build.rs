@@ -21,8 +21,9 @@ use firn::{
 use super::{
     drop_in,
     files::{coded, read, write},
-    firmware, inspect, print, target,
+    firmware, inspect, target,
 };
+use crate::output::print;
 
 /// Put flash.bin together.
 #[derive(clap::Args)]
@@ -128,7 +129,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
     let found = survey(&image.as_slice(), target);
     check_result(&found)?;
     write(&arguments.output, &image)?;
-    print(&format!("{}{headroom}", inspect::to_table(&found)))
+    print(format!("{}{headroom}", inspect::to_table(&found)))
 }
 
 /// What the image is made of is not overwritten by it.

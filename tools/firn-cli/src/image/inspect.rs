@@ -13,7 +13,8 @@ use firn::{
 };
 use serde_json::{Value, json};
 
-use super::{FileSource, print, target};
+use super::{FileSource, target};
+use crate::output::print;
 
 /// List every part of a flash.bin, card image or device, and say what is wrong with it.
 ///
@@ -36,9 +37,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let source = FileSource::open(&arguments.file)?;
     let images = survey(&source, target(&arguments.board)?);
     if arguments.json {
-        print(&format!("{:#}\n", to_json(&images)))?;
+        print(format!("{:#}\n", to_json(&images)))?;
     } else {
-        print(&to_table(&images))?;
+        print(to_table(&images))?;
     }
     if images.is_empty() {
         eprintln!(

@@ -14,7 +14,7 @@ mod inspect;
 
 use std::{
     fs::File,
-    io::{self, Seek as _, SeekFrom, Write as _},
+    io::{Seek as _, SeekFrom},
     os::unix::fs::{FileExt as _, FileTypeExt as _},
     path::Path,
     process::ExitCode,
@@ -59,14 +59,6 @@ fn target(board: &str) -> Result<&'static Target> {
     let target = BOARD.image;
     ensure!(board == target.board, "no board {board:?}; there is {}", target.board);
     Ok(target)
-}
-
-/// Prints to whoever listens; a pager that was left early is no error.
-fn print(text: &str) -> Result<()> {
-    match io::stdout().write_all(text.as_bytes()) {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        printed => printed.context("cannot print"),
-    }
 }
 
 /// A file or device to look at.

@@ -30,6 +30,8 @@ use list::List;
 use lock::Lock;
 use report::Report;
 
+use crate::output::print;
+
 /// Show or change the state record: the default, what boots once, how the boots went.
 ///
 /// Without --card, of the system that runs: on the card that the loader keeps the record on. Nothing is
@@ -100,13 +102,8 @@ struct Which {
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let mut output = Vec::new();
     let code = answer(arguments, &mut output)?;
-    match std::io::stdout().write_all(&output) {
-        // A pager that was left early is no error.
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-            Err(error).context("cannot print")
-        }
-        _ => Ok(code),
-    }
+    print(&output)?;
+    Ok(code)
 }
 
 /// Like [`run`], with the answer in `output`.
