@@ -26,6 +26,7 @@ use hadris_storage::{BlockIndex, BlockSize, sync::BlockDevice as HadrisDevice};
 
 use super::{
     DirEntry, Error, ErrorKind, File, FileSystem, FileType, Metadata,
+    names::Names,
     path::normalised,
     runs::{MAX_RUNS, Run, RunError, RunFile, RunMap},
 };
@@ -100,7 +101,8 @@ impl FileSystem for Fat {
         let Found::Directory(directory) = self.find(path)? else {
             return Err(Error { kind: ErrorKind::WrongType, path: path.into() });
         };
-        let mut entries = Vec::new();
+        let mut names = Names::default();
+        let mut too_many = None;
         let listed = self.medium.each_entry(directory, |entry, long| {
             if entry.is_visible() {
                 let name = match long {
@@ -108,12 +110,18 @@ impl FileSystem for Fat {
                     None => short_name(entry, |text| text.to_string()),
                 };
                 let file_type = if entry.is_dir() { FileType::Directory } else { FileType::File };
-                entries.push(DirEntry { name, file_type });
+                if let Err(kind) = names.push(DirEntry { name, file_type }) {
+                    too_many = Some(kind);
+                    return ControlFlow::Break(());
+                }
             }
             ControlFlow::Continue(())
         });
         listed.map_err(|error| convert(&error, path))?;
-        Ok(entries)
+        match too_many {
+            Some(kind) => Err(Error { kind, path: path.into() }),
+            None => Ok(names.finish()),
+        }
     }
 
     fn read_link(&mut self, path: &str) -> Result<String, Error> {

@@ -8,6 +8,7 @@
 
 mod ext4;
 mod fat;
+mod names;
 mod path;
 mod recognise;
 mod runs;

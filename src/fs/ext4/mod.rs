@@ -40,6 +40,7 @@ use ext4_view::{Ext4 as Driver, Ext4Error};
 
 use super::{
     DirEntry, Error, ErrorKind, File, FileSystem, FileType, Metadata,
+    names::Names,
     runs::{RunFile, RunMap},
 };
 use crate::block::volume::Volume;
@@ -48,9 +49,6 @@ use guard::Guard;
 use inode::Inode;
 use resolve::Resolver;
 use superblock::Superblock;
-
-/// More names than this in a directory would not fit into memory.
-const MAX_ENTRIES: usize = 1 << 18;
 
 /// A mounted ext file system.
 pub(super) struct Ext4 {
@@ -130,21 +128,18 @@ impl FileSystem for Ext4 {
     fn read_dir(&mut self, path: &str) -> Result<Vec<DirEntry>, Error> {
         let place = self.resolver.follow(&self.driver, path)?;
         let failed = |error| convert(error, path);
-        let mut entries = Vec::new();
+        let mut names = Names::default();
         for entry in self.driver.read_dir(&place.path).map_err(failed)? {
             let entry = entry.map_err(failed)?;
             let name = entry.file_name();
             if name == "." || name == ".." {
                 continue;
             }
-            if entries.len() == MAX_ENTRIES {
-                let kind = ErrorKind::Feature(format!("a directory of over {MAX_ENTRIES} names"));
-                return Err(Error { kind, path: path.into() });
-            }
             let file_type = file_type(entry.file_type().map_err(failed)?);
-            entries.push(DirEntry { name: name.display().to_string(), file_type });
+            let listed = names.push(DirEntry { name: name.display().to_string(), file_type });
+            listed.map_err(|kind| Error { kind, path: path.into() })?;
         }
-        Ok(entries)
+        Ok(names.finish())
     }
 
     fn read_link(&mut self, path: &str) -> Result<String, Error> {
