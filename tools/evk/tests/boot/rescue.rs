@@ -1,15 +1,18 @@
 //! The day nothing boots: what a person finds out, and boots, at the rescue prompt.
 
+use std::time::Instant;
+
 use evk::{
     card::{Card, FileSystem, MIB, Partition, Table},
-    nixos::{self, Generation},
+    nixos::{self, Generation, System, Timeout},
+    qemu::Slot,
     session::Session,
     stub,
     tree::Tree,
 };
 use firn::error::Code;
 
-use crate::{PROMPT, SOON, finish_small, small, start, tag};
+use crate::{PROMPT, SOON, assets, board, finish_small, path, small, start, tag};
 
 /// A card with one generation's files under names that a person may have given them, and nothing
 /// that lists them.
@@ -99,4 +102,31 @@ fn the_prompt_tells_of_memory_and_of_earlier_boots() {
     assert!(state.contains("SD card (uSDHC2): "), "{state}");
     session.send("poweroff\r").unwrap();
     session.expect_power_off(SOON).unwrap();
+}
+
+#[test]
+#[ignore = "emulated boot; cargo xtask test runs it"]
+fn a_store_of_fifty_thousand_entries_is_listed_until_a_key_is_pressed() {
+    let card = System { timeout: Timeout::Never, ..small() }
+        .crowded_card(nixos::store::STORE_ENTRIES, true);
+    let mut session = board().card(Slot::Sd, path(&card)).start(&assets()).unwrap();
+    session.expect("25.11.20260214", SOON).unwrap();
+    session.send("c").unwrap();
+    prompt(&mut session);
+    answer(&mut session, "devices");
+    let began = Instant::now();
+    session.send("ls sd2:/nix/store\r").unwrap();
+    session.expect("file  ", SOON).unwrap();
+    eprintln!("the first line came after {:?}", began.elapsed());
+    // A key counts behind the first screen of an answer.
+    std::thread::sleep(std::time::Duration::from_secs(1));
+    session.send("x").unwrap();
+    session.expect("(stopped)", SOON).unwrap();
+    prompt(&mut session);
+    // All of it fits into the loader's memory besides a completion.
+    session.send("ls sd2:/nix/store/0000\t").unwrap();
+    session.expect("sd2:/nix/store/0000", SOON).unwrap();
+    session.send("\x15").unwrap();
+    let memory = answer(&mut session, "memory");
+    eprintln!("{}", memory.lines().find(|line| line.contains("heap")).unwrap_or_default());
 }
