@@ -1,14 +1,14 @@
 //! What the menu lists of a card with several sources.
 
-mod root;
+mod system;
 
 use firn::{
     boot::{Catalogue, Volume},
     error::Code,
     nixos::{Access, Broken, Source, Timeout},
 };
-use root::{Memory, PROFILES, as_partition, document, root, store, toplevel};
 use serde_json::json;
+use system::{Memory, PROFILES, as_partition, document, root, store, toplevel};
 
 fn volume(name: &str, memory: Memory) -> Volume {
     Volume { name: name.into(), file_system: Box::new(memory) }
@@ -101,9 +101,9 @@ fn a_specialisation_is_found_though_its_generation_is_not_read() {
     let mut root = root(20);
     let special = store("nixos-system-rescue");
     let mut document = document(&toplevel(3));
-    document["org.nixos.specialisation.v1"]["rescue"] = root::document(&special);
+    document["org.nixos.specialisation.v1"]["rescue"] = system::document(&special);
     root.file(&format!("{}/boot.json", toplevel(3)), document.to_string());
-    root::add_toplevel(&mut root, &special);
+    system::add_toplevel(&mut root, &special);
     let mut catalogue = survey(root);
     let index = catalogue.find(&special).unwrap();
     let found = &catalogue.generations[index];

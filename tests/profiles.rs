@@ -3,7 +3,7 @@
 #![allow(clippy::cast_possible_truncation, reason = "tests run on 64-bit hosts")]
 
 mod disk;
-mod root;
+mod system;
 
 use std::{fmt::Write as _, rc::Rc};
 
@@ -21,8 +21,8 @@ use firn::{
     },
 };
 use proptest::prelude::*;
-use root::{Memory, Node, PROFILES, as_partition, document, root, store, toplevel};
 use serde_json::json;
+use system::{Memory, Node, PROFILES, as_partition, document, root, store, toplevel};
 
 fn find(root: &mut Memory) -> Profiles {
     Profiles::find(root).expect("readable").expect("profiles")

@@ -1,7 +1,7 @@
 //! `firn entries` and the loader's menu have one list, and it is what was put on the card.
 
-#[path = "../../../tests/root/mod.rs"]
-mod root;
+#[path = "../../../tests/system/mod.rs"]
+mod system;
 
 use std::{fs, path::Path, process::Command};
 
@@ -9,11 +9,11 @@ use firn::{
     boot::{Catalogue, Listing},
     state::Record,
 };
-use root::{
+use serde_json::Value;
+use system::{
     Memory, Node,
     cards::{Card, Dice, Row},
 };
-use serde_json::Value;
 
 const CARDS: u64 = 100;
 
