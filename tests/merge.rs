@@ -31,6 +31,7 @@ fn generation(source: Source, id: &str, number: Option<u32>) -> Generation {
             kernel: format!("/{source}/Image"),
             initrds: vec![format!("/{source}/initrd")],
             device_tree: DeviceTreeFile::FromFirmware,
+            overlays: vec![],
             command_line: format!("init={id}/init"),
         },
         tries: None,

@@ -201,6 +201,7 @@ fn generation(id: u8, unread: bool, input: &mut Input<'_>) -> Generation {
             kernel: "/Image".into(),
             initrds: vec!["/initrd".into(); usize::from(flags >> 6)],
             device_tree: DeviceTreeFile::FromFirmware,
+            overlays: vec![],
             // As all sources do.
             command_line: text(flags & 128 != 0, input)
                 .map_or("quiet".into(), |line| line.replace(char::is_control, " ")),

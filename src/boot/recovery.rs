@@ -82,6 +82,7 @@ impl Recovery {
                 kernel: KERNEL.to_owned(),
                 initrds: self.initrd.iter().map(|_| INITRD.to_owned()).collect(),
                 device_tree,
+                overlays: Vec::new(),
                 // Text files end with a line end.
                 command_line: command_line.unwrap_or_default().trim_end().to_owned(),
             },

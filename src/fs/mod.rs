@@ -12,8 +12,10 @@ mod names;
 mod path;
 mod recognise;
 mod runs;
+mod stream;
 
 pub use recognise::mount;
+pub use stream::{FileStream, Stream};
 
 use alloc::{boxed::Box, string::String, vec::Vec};
 use core::fmt;

@@ -532,6 +532,7 @@ impl Entry {
                 (None, Some(directory)) => DeviceTreeFile::Directory(resolve(directory)),
                 (None, None) => DeviceTreeFile::FromFirmware,
             },
+            overlays: Vec::new(),
             command_line,
         };
         self.described(files, default)

@@ -142,6 +142,8 @@ pub struct BootFiles {
     pub initrds: Vec<String>,
     /// The device tree.
     pub device_tree: DeviceTreeFile,
+    /// Device tree overlays, applied in this order.
+    pub overlays: Vec<String>,
     /// The kernel command line.
     pub command_line: String,
 }

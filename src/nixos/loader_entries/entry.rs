@@ -270,6 +270,7 @@ impl Keys {
                 device_tree: self
                     .device_tree
                     .map_or(DeviceTreeFile::FromFirmware, DeviceTreeFile::File),
+                overlays: Vec::new(),
                 command_line,
             },
             unread: false,
