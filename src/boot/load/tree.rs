@@ -1,0 +1,97 @@
+//! The device tree: which one it is, and what is told in it.
+
+use alloc::{
+    format,
+    string::{String, ToString},
+    vec,
+    vec::Vec,
+};
+
+use super::{Facts, LoadError};
+use crate::{
+    devicetree::{DeviceTree, DeviceTreeBuf, files, memory as tree_memory},
+    fs::{self, FileSystem},
+    linux::{MemoryMap, placement},
+    nixos::DeviceTreeFile,
+};
+
+/// The device tree that the kernel's is made of.
+pub(super) enum BaseTree<'a> {
+    /// As read from a file, not validated yet.
+    File {
+        path: String,
+        bytes: Vec<u8>,
+    },
+    Firmware(DeviceTree<'a>),
+}
+
+impl<'a> BaseTree<'a> {
+    pub(super) fn read(
+        file_system: &mut dyn FileSystem,
+        wanted: &DeviceTreeFile,
+        facts: &Facts<'a>,
+    ) -> Result<Self, LoadError> {
+        let missing = match wanted {
+            DeviceTreeFile::File(path) => return Self::read_file(file_system, path),
+            DeviceTreeFile::Directory(directory) => {
+                for path in files::candidates(directory, facts.board) {
+                    match Self::read_file(file_system, &path) {
+                        Err(LoadError::File(fs::Error {
+                            kind: fs::ErrorKind::NotFound, ..
+                        })) => {}
+                        outcome => return outcome,
+                    }
+                }
+                format!("{directory} holds no {}", facts.board.device_tree)
+            }
+            DeviceTreeFile::FromFirmware => "the entry names none".to_string(),
+        };
+        let Some(tree) = facts.firmware_tree else {
+            return Err(LoadError::NoDeviceTree(missing));
+        };
+        log::info!("device tree: {missing}; the one that the loader was started with serves");
+        Ok(Self::Firmware(tree))
+    }
+
+    fn read_file(file_system: &mut dyn FileSystem, path: &str) -> Result<Self, LoadError> {
+        let mut file = file_system.open(path)?;
+        let size = file.size();
+        if size > placement::DEVICE_TREE_MAX {
+            return Err(LoadError::DeviceTreeTooLarge(path.into(), size));
+        }
+        let mut bytes = vec![0; usize::try_from(size).unwrap_or(0)];
+        file.read_at(0, &mut bytes)?;
+        Ok(Self::File { path: path.into(), bytes })
+    }
+
+    pub(super) fn validate(&self) -> Result<DeviceTree<'_>, LoadError> {
+        match self {
+            Self::File { path, bytes } => DeviceTree::validate(bytes)
+                .map_err(|error| LoadError::DeviceTree(path.clone(), error)),
+            Self::Firmware(tree) => Ok(*tree),
+        }
+    }
+}
+
+impl Facts<'_> {
+    /// The kernel's tree with the memory that there is, and the map of what may be loaded to.
+    pub(super) fn prepare(
+        &self,
+        tree: DeviceTree<'_>,
+    ) -> Result<(DeviceTreeBuf, MemoryMap), LoadError> {
+        let mut map = MemoryMap::new(self.dram.usable(tree));
+        for &(region, owner, mapping) in &self.taken {
+            map.reserve(region, owner, mapping);
+        }
+        map.reserve_tree(tree);
+        // What the stage before keeps counts, too.
+        if let Some(firmware_tree) = self.firmware_tree {
+            map.reserve_tree(firmware_tree);
+        }
+        let mut tree = DeviceTreeBuf::from(tree);
+        if let Some(banks) = self.dram.for_tree() {
+            tree_memory::set_banks(&mut tree, banks)?;
+        }
+        Ok((tree, map))
+    }
+}
