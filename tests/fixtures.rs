@@ -113,6 +113,26 @@ fn the_real_checkers_find_nothing_wrong_with_the_fixtures() {
 }
 
 #[test]
+#[ignore = "needs dtc; cargo xtask test runs it"]
+fn dtc_makes_the_device_trees_of_their_sources() {
+    let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/devicetree");
+    let mut compared = 0;
+    for entry in fs::read_dir(directory).expect("fixtures") {
+        let source = entry.expect("an entry").path();
+        if source.extension().is_none_or(|extension| extension != "dts") {
+            continue;
+        }
+        let arguments = ["-q", "-i", directory, "-O", "dtb", text(&source)];
+        let made = Command::new("dtc").args(arguments).output().expect("dtc");
+        assert!(made.status.success(), "{source:?}: {}", String::from_utf8_lossy(&made.stderr));
+        let kept = fs::read(source.with_extension("dtb")).expect("a device tree");
+        assert!(made.stdout == kept, "{source:?} was changed, not compiled");
+        compared += 1;
+    }
+    assert!(compared >= 5);
+}
+
+#[test]
 #[ignore = "needs mkfs; cargo xtask test runs it"]
 fn of_two_file_systems_made_on_a_volume_the_newer_is_mounted() {
     let scratch = Scratch::new("twice");
