@@ -68,6 +68,7 @@ codes! {
     503 KernelUnsupported "the kernel cannot run here";
     504 DoesNotFit "does not fit into memory";
     505 InitrdEmpty "the initrd is empty";
+    506 CompressedDamaged "a compressed kernel is damaged";
     // 6xx: device tree
     601 DeviceTreeCorrupt "the device tree is damaged";
     602 DeviceTreeMissing "no device tree for this board";

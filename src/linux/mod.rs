@@ -53,6 +53,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod compression;
 pub mod dram;
 pub mod image;
 pub mod placement;
