@@ -7,6 +7,7 @@ use std::{
     ffi::OsString,
     path::{Path, PathBuf},
     process::{Command, Stdio},
+    sync::{Arc, Mutex},
     thread,
 };
 
@@ -16,7 +17,10 @@ use crate::{
     assets::{Assets, find_tool},
     emmc::Emmc,
     gdb::{self, Board, Bus, Hardware, Setup, Witness},
-    models::usdhc::Rules,
+    models::{
+        ocotp::{self, Fuses},
+        usdhc::Rules,
+    },
     session::{Ports, Session},
 };
 
@@ -135,6 +139,7 @@ pub struct Machine {
     cpus: u32,
     drives: Vec<Drive>,
     emmc: Option<(Emmc, Rules)>,
+    fuses: Option<Fuses>,
     trace: Option<(Vec<String>, PathBuf)>,
     counted_time: bool,
     skips_waits: bool,
@@ -156,6 +161,7 @@ impl Machine {
             cpus,
             drives: Vec::new(),
             emmc: None,
+            fuses: None,
             trace: None,
             counted_time: false,
             skips_waits: false,
@@ -221,6 +227,14 @@ impl Machine {
     #[must_use]
     pub fn emmc(mut self, emmc: Emmc, rules: &Rules) -> Self {
         self.emmc = Some((emmc, rules.clone()));
+        self
+    }
+
+    /// With these fuses instead of words of zero, under a loader that is not started by the boot ROM
+    /// ([`Hardware`] has its own).
+    #[must_use]
+    pub fn fuses(mut self, fuses: Fuses) -> Self {
+        self.fuses = Some(fuses);
         self
     }
 
@@ -331,6 +345,13 @@ impl Machine {
         };
         let devices = match &self.emmc {
             Some((emmc, rules)) => Some(emmc.attach(devices.unwrap_or_default(), rules)?),
+            None => devices,
+        };
+        let devices = match &self.fuses {
+            Some(fuses) => {
+                let fuses = Arc::new(Mutex::new(fuses.clone()));
+                Some(ocotp::attach(devices.unwrap_or_default(), &fuses))
+            }
             None => devices,
         };
         Ok(devices.map(Setup::Devices))

@@ -77,6 +77,8 @@ pub struct Hardware {
     pub i2c: Vec<i2c::Fault>,
     /// Nobody is on that bus.
     pub without_pmic: bool,
+    /// What is burnt into the part.
+    pub fuses: Fuses,
     /// Accesses to QEMU's own devices are seen as well, up to the second stage.
     pub trace: bool,
 }
@@ -117,7 +119,7 @@ impl Devices {
             memory: Arc::new(Mutex::new(Model::new(&hardware.training))),
             i2c: Arc::new(Mutex::new(i2c)),
             pmic,
-            fuses: Arc::new(Mutex::new(Fuses::new())),
+            fuses: Arc::new(Mutex::new(hardware.fuses.clone())),
             bite: wdog::Shared::default(),
         }
     }

@@ -1,8 +1,10 @@
 //! The fuse controller with a part's fuses.
 //!
 //! Shadow registers answer at once. Nothing that boots a board blows fuses: a write with the key is
-//! noted as a broken rule, one without it is the error that the controller shows. Source: i.MX 8M
-//! Plus reference manual, "On-Chip OTP Controller (OCOTP_CTRL)".
+//! noted as a broken rule, one without it is the error that the controller shows. Sources: i.MX 8M
+//! Plus reference manual, "On-Chip OTP Controller (OCOTP_CTRL)"; what the words mean: mainline U-Boot,
+//! `arch/arm/mach-imx/imx8m/soc.c` (`get_cpu_variant_type`, `get_cpu_temp_grade`) and
+//! `arch/arm/mach-imx/mac.c`.
 
 use std::{
     collections::BTreeMap,
@@ -34,8 +36,108 @@ const UNIQUE_ID: [u32; 2] = [0x420, 0x430];
 const SECONDARY_IMAGE: u32 = 0x490;
 const MAC: [u32; 3] = [0x640, 0x650, 0x660];
 
+/// A unit that a part may lack, by the fuses that tell so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unit {
+    /// The second pair of A53 cores.
+    CorePair,
+    /// Video codecs.
+    Vpu,
+    /// Neural network accelerator.
+    Npu,
+    /// Image signal processors.
+    Isp,
+    /// 2D and 3D graphics.
+    Gpu,
+    /// LVDS bridge.
+    Lvds,
+    /// MIPI DSI.
+    Dsi,
+    /// Audio DSP.
+    Dsp,
+}
+
+impl Unit {
+    /// Its bits of tester3 and tester4, all of them blown.
+    fn fuses(self) -> (u32, u32) {
+        match self {
+            // One of two bits: 0b10 is "two cores".
+            Self::CorePair => (0x0008_0000, 0),
+            Self::Vpu => (0x4300_0000, 0),
+            Self::Npu => (0, 1 << 3),
+            Self::Isp => (0, 0b11),
+            Self::Gpu => (0, 0b11 << 6),
+            Self::Lvds => (0, 0b11 << 19),
+            Self::Dsi => (0, 0b11 << 17),
+            Self::Dsp => (0, 1 << 4),
+        }
+    }
+}
+
+/// The parts that are sold, by what they lack.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Part {
+    /// All of it.
+    #[default]
+    Quad,
+    /// Two cores.
+    Dual,
+    /// No ISP ("5").
+    Quad5,
+    /// No NPU ("6").
+    Quad6,
+    /// Two cores, no ISP ("D2").
+    Dual2,
+    /// No VPU, NPU, ISP ("L").
+    Lite,
+    /// Nothing but cores and the DSP ("UL").
+    UltraLite,
+}
+
+impl Part {
+    /// All of them.
+    pub const ALL: [Self; 7] = [
+        Self::Quad,
+        Self::Dual,
+        Self::Quad5,
+        Self::Quad6,
+        Self::Dual2,
+        Self::Lite,
+        Self::UltraLite,
+    ];
+
+    /// What it lacks.
+    #[must_use]
+    pub fn lacks(self) -> &'static [Unit] {
+        use Unit::{CorePair, Dsi, Gpu, Isp, Lvds, Npu, Vpu};
+        match self {
+            Self::Quad => &[],
+            Self::Dual => &[CorePair],
+            Self::Quad5 => &[Isp],
+            Self::Quad6 => &[Npu],
+            Self::Dual2 => &[CorePair, Isp],
+            Self::Lite => &[Vpu, Npu, Isp],
+            Self::UltraLite => &[Vpu, Npu, Isp, Gpu, Lvds, Dsi],
+        }
+    }
+}
+
+/// What temperatures a part is sold for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Grade {
+    /// 0 to 95 °C.
+    #[default]
+    Consumer,
+    /// -20 to 105 °C.
+    ExtendedConsumer,
+    /// -40 to 105 °C.
+    Industrial,
+    /// -40 to 125 °C.
+    Automotive,
+}
+
 /// The fuses of a part.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Fuses {
     /// By their offset.
     shadows: BTreeMap<u32, u32>,
@@ -50,6 +152,39 @@ impl Fuses {
         let [low, high] = UNIQUE_ID;
         let shadows = [(low, 0x1234_5678), (high, 0x9abc_def0)].into();
         Self { shadows, control: 0, rules: Vec::new() }
+    }
+
+    /// Those of such a part, otherwise as [`Fuses::new`].
+    #[must_use]
+    pub fn of(part: Part) -> Self {
+        Self::new().without(part.lacks())
+    }
+
+    /// Without these units, besides those that it lacks anyway.
+    #[must_use]
+    pub fn without(self, units: &[Unit]) -> Self {
+        units.iter().fold(self, |fuses, unit| {
+            let (three, four) = unit.fuses();
+            let [three, four] =
+                [(TESTER3, three), (TESTER4, four)].map(|(at, bits)| fuses.word(at) | bits);
+            fuses.tested(three, four)
+        })
+    }
+
+    /// Sold for these temperatures.
+    #[must_use]
+    pub fn graded(self, grade: Grade) -> Self {
+        let bits = (grade as u32) << 5;
+        let word = self.word(TESTER3) & !(0b11 << 5) | bits;
+        self.with(TESTER3, word)
+    }
+
+    /// With this serial number.
+    #[must_use]
+    pub fn unique_id(self, id: u64) -> Self {
+        let [a, b, c, d, e, f, g, h] = id.to_be_bytes();
+        self.with(UNIQUE_ID[1], u32::from_be_bytes([a, b, c, d]))
+            .with(UNIQUE_ID[0], u32::from_be_bytes([e, f, g, h]))
     }
 
     /// With this word at this offset from the controller's base, from 0x400 on.
@@ -69,7 +204,7 @@ impl Fuses {
     /// A part with two cores.
     #[must_use]
     pub fn dual_core(self) -> Self {
-        self.with(TESTER3, 0x0008_0000)
+        self.without(&[Unit::CorePair])
     }
 
     /// With MAC addresses for both ports.
@@ -93,9 +228,13 @@ impl Fuses {
     pub fn read(&mut self, offset: u32) -> u32 {
         match offset {
             CTRL => self.control,
-            SHADOWS.. => self.shadows.get(&offset).copied().unwrap_or(0),
+            SHADOWS.. => self.word(offset),
             _ => 0,
         }
+    }
+
+    fn word(&self, offset: u32) -> u32 {
+        self.shadows.get(&offset).copied().unwrap_or(0)
     }
 
     /// What a store of 32 bits does.
@@ -136,10 +275,10 @@ impl Default for Fuses {
     }
 }
 
-/// Puts `fuses` on `bus`.
+/// Puts `fuses` on `bus`, for both stages.
 #[must_use]
 pub fn attach(bus: Bus, fuses: &Arc<Mutex<Fuses>>) -> Bus {
-    bus.with(BASE, LENGTH, Window(Arc::clone(fuses)))
+    bus.with_staying(BASE, LENGTH, Window(Arc::clone(fuses)))
 }
 
 struct Window(Arc<Mutex<Fuses>>);
@@ -180,6 +319,28 @@ mod tests {
         assert_eq!(fuses.read(0x640), 0x9f01_0203);
         assert_eq!(fuses.read(0x650), 0x0b0c_0004);
         assert_eq!(fuses.read(0x660), 0x0004_9f0a);
+    }
+
+    #[test]
+    fn a_part_is_told_by_the_fuses_of_what_it_lacks_and_of_its_grade() {
+        for (part, three, four) in [
+            (Part::Quad, 0, 0),
+            (Part::Dual, 0x0008_0000, 0),
+            (Part::Quad5, 0, 0x3),
+            (Part::Quad6, 0, 0x8),
+            (Part::Dual2, 0x0008_0000, 0x3),
+            (Part::Lite, 0x4300_0000, 0xb),
+            (Part::UltraLite, 0x4300_0000, 0x001e_00cb),
+        ] {
+            let mut fuses = Fuses::of(part).graded(Grade::Industrial).graded(Grade::Automotive);
+            assert_eq!((fuses.read(0x440), fuses.read(0x450)), (three | 0x60, four), "{part:?}");
+        }
+    }
+
+    #[test]
+    fn the_unique_id_lies_with_its_low_word_first() {
+        let mut fuses = Fuses::new().unique_id(0x0123_4567_89ab_cdef);
+        assert_eq!((fuses.read(0x420), fuses.read(0x430)), (0x89ab_cdef, 0x0123_4567));
     }
 
     #[test]
