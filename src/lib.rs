@@ -30,6 +30,7 @@ pub mod devicetree;
 pub mod dma;
 pub mod driver;
 pub mod error;
+pub mod ethernet;
 pub mod fs;
 pub mod handoff;
 pub mod image;

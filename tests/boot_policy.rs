@@ -23,7 +23,7 @@ use firn::{
     devicetree::DeviceTree,
     linux::{self, Dram, Mapping},
     memory::Region,
-    soc::boot_rom::BootDevice,
+    soc::{Part, boot_rom::BootDevice},
     state::counter::Counter,
 };
 use hadris_fat::FatOptions;
@@ -237,6 +237,7 @@ fn facts(firmware_tree: Option<&'static [u8]>) -> Facts<'static> {
         },
         taken: vec![(LOADER, "firn", Mapping::Normal)],
         firmware_tree: firmware_tree.map(|tree| DeviceTree::validate(tree).unwrap()),
+        part: Part::default(),
         recovery: None,
         reset: None,
         times: Vec::new(),

@@ -37,6 +37,7 @@ mod loader {
         info!("entered at {entry}");
         world::report(&entry);
         let mut facts = world::facts(&entry, &machine);
+        info!("part: {}", facts.part);
         info!("memory {}", world::describe(&facts.dram));
         let mut dram = match world::claim(&mut machine, &facts) {
             Ok(dram) => dram,

@@ -27,6 +27,7 @@ use crate::{
     linux::{Dram, Mapping, Plan, Request},
     memory::{Region, Size},
     nixos::Generation,
+    soc,
 };
 
 /// What is known about the machine before anything is loaded.
@@ -39,6 +40,8 @@ pub struct Facts<'a> {
     pub taken: Vec<(Region, &'static str, Mapping)>,
     /// The tree that the stage before handed over, validated.
     pub firmware_tree: Option<DeviceTree<'a>>,
+    /// The part that the board has.
+    pub part: soc::Part,
     /// A system that is in memory already; its memory is `taken`.
     pub recovery: Option<Recovery>,
     /// Why the board was reset.

@@ -11,7 +11,10 @@ pub mod counter;
 pub mod gpc;
 pub mod iomuxc;
 pub mod ocotp;
+pub mod part;
 pub mod reset;
 pub mod snvs;
 pub mod tzasc;
 pub mod wdog;
+
+pub use part::Part;

@@ -10,6 +10,7 @@ use crate::{
     boot::{LoadMemory, Unavailable},
     linux,
     memory::Region,
+    soc::Part,
     state::counter::Counter,
 };
 
@@ -67,6 +68,7 @@ fn typed(access: Access, keys: &str) -> String {
         dram: linux::Dram { banks: vec![], source: linux::dram::Source::Board },
         taken: vec![],
         firmware_tree: None,
+        part: Part::default(),
         recovery: None,
         reset: None,
         times: vec![],
