@@ -55,6 +55,18 @@ impl Region {
         Self::between(start, end)
     }
 
+    /// The smallest region around it whose bounds are multiples of `unit`, or the last address.
+    pub fn outward(self, unit: u64) -> Self {
+        let end = self.end.checked_next_multiple_of(unit).unwrap_or(u64::MAX);
+        Self::between(self.start - self.start % unit, end)
+    }
+
+    /// The largest region in it whose bounds are multiples of `unit`; empty if there is none.
+    pub fn inward(self, unit: u64) -> Self {
+        let start = self.start.checked_next_multiple_of(unit).unwrap_or(u64::MAX);
+        Self::between(start, self.end - self.end % unit)
+    }
+
     /// Whether all of `other` lies in `self`.
     pub const fn contains(self, other: Self) -> bool {
         self.start <= other.start && other.end <= self.end
@@ -102,6 +114,22 @@ mod tests {
     #[test]
     fn an_empty_region_overlaps_nothing() {
         assert!(!Region::new(0x800, 0).overlaps(Region::new(0, 0x1000)));
+    }
+
+    #[test]
+    fn bounds_are_rounded_outward_and_inward() {
+        let region = Region::between(0x1801, 0x3001);
+        assert_eq!(region.outward(0x1000), Region::between(0x1000, 0x4000));
+        assert_eq!(region.inward(0x1000), Region::between(0x2000, 0x3000));
+        assert!(Region::between(0x1001, 0x1fff).inward(0x1000).is_empty());
+        assert_eq!(region.outward(0x1000).inward(0x1000), region.outward(0x1000));
+    }
+
+    #[test]
+    fn rounding_stays_within_all_addresses() {
+        let last = Region::between(u64::MAX - 1, u64::MAX);
+        assert_eq!(last.outward(0x1000), Region::between(u64::MAX - 0xfff, u64::MAX));
+        assert!(last.inward(0x1000).is_empty());
     }
 
     #[test]

@@ -166,7 +166,8 @@ fn the_map_names_everything_in_ascending_order() {
          \x20 0x040200000-0x042a00000 firn, 40.0 MiB\n\
          \x20 0x042a00000-0x046600000 kernel, 60.0 MiB\n\
          \x20 0x07e1e0000-0x07ffe0000 initrd, 30.0 MiB\n\
-         \x20 0x07ffe0000-0x080000000 device tree, 128.0 KiB"
+         \x20 0x07ffe0000-0x080000000 device tree, 128.0 KiB\n\
+         free: 893.8 MiB"
     );
 }
 

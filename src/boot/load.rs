@@ -10,7 +10,7 @@ mod tree;
 
 pub use error::LoadError;
 
-use alloc::{borrow::ToOwned, vec::Vec};
+use alloc::{borrow::ToOwned, string::String, vec::Vec};
 use core::time::Duration;
 
 use self::{initrds::Initrds, kernel::Kernel, tree::BaseTree};
@@ -18,7 +18,7 @@ use super::{recovery::Recovery, trial};
 use crate::{
     board::Board,
     devicetree::{
-        DeviceTree,
+        DeviceTree, DeviceTreeBuf,
         chosen::{Boot, Chosen, Seeds},
         memory as tree_memory,
     },
@@ -97,53 +97,102 @@ pub fn load(
     memory: &mut impl LoadMemory,
 ) -> Result<HandOver, LoadError> {
     memory.release();
-    let Job { generation, file_system, command_line, boot } = job;
-    if let Some(broken) = &generation.broken {
-        return Err(LoadError::Broken(broken.clone()));
-    }
-    let files = &generation.files;
-    let mut kernel = Kernel::open(file_system, &files.kernel)?;
-    let mut initrds = Initrds::open(file_system, &files.initrds)?;
-    let tree = BaseTree::read(file_system, &files.device_tree, facts)?;
-    let (mut tree, map) = facts.prepare(tree.validate()?)?;
-
-    let seeds = facts.firmware_tree.map(Seeds::of);
-    let command_line = command_line.unwrap_or(&files.command_line);
-    let watchdog = boot.attempt.is_some().then_some(trial::WATCHDOG);
-    let command_line = match watchdog {
-        Some(_) => trial::command_line(command_line),
-        None => command_line.to_owned(),
-    };
-    let mut chosen = Chosen {
-        command_line: &command_line,
-        initrd: None,
-        seeds: seeds.as_ref(),
-        boot: account(generation, boot),
-    };
-    if chosen.command_line.len() > COMMAND_LINE_MAX {
-        log::warn!(
-            "the command line has {} bytes, of which the kernel reads {COMMAND_LINE_MAX}",
-            chosen.command_line.len()
-        );
-    }
-    let device_tree = (tree.size() + chosen.room()) as u64;
-    let in_place = initrds.in_place(&map);
-    let initrd_size = if in_place.is_some() { 0 } else { initrds.layout.size };
-    let request = Request { kernel: kernel.image, initrd: initrd_size, device_tree };
-    let plan = Plan::new(&map, &request)?;
+    let mut prepared = Prepared::new(job, facts)?;
+    let Prepared { kernel, initrds, in_place, plan, .. } = &mut prepared;
     log::debug!("memory map\n{plan}");
+    plan.warnings().for_each(|warning| log::warn!("{warning}"));
 
     kernel.read_into(memory.claim(plan.kernel)?)?;
-    match (in_place, plan.initrd) {
+    match (*in_place, plan.initrd) {
         (Some(place), _) => log::info!("initrd {}, where it is", Size(place.size())),
         (None, Some(region)) => initrds.read_into(memory.claim(region)?)?,
         (None, None) => {}
     }
-    let initrd = in_place.or(plan.initrd);
-    chosen.initrd = initrd;
-    chosen.write(&mut tree).map_err(tree_memory::Error::from)?;
-    tree.write_to(memory.claim(plan.device_tree)?).map_err(tree_memory::Error::from)?;
-    Ok(HandOver { kernel: plan.kernel, device_tree: plan.device_tree, initrd, watchdog })
+    prepared.write_tree(memory)?;
+    Ok(prepared.hand_over())
+}
+
+/// Where a generation would go. Nothing is loaded: of its files, only what they are judged by is
+/// read.
+pub fn plan(job: Job<'_>, facts: &Facts<'_>) -> Result<Plan, LoadError> {
+    Ok(Prepared::new(job, facts)?.plan)
+}
+
+/// A generation whose files were found good, with a place for each and nothing loaded yet.
+struct Prepared<'a> {
+    kernel: Kernel<'a>,
+    initrds: Initrds<'a>,
+    /// Where the initrd lies that is in memory already.
+    in_place: Option<Region>,
+    tree: DeviceTreeBuf,
+    command_line: String,
+    seeds: Option<Seeds>,
+    boot: Boot<'a>,
+    watchdog: Option<Duration>,
+    plan: Plan,
+}
+
+impl<'a> Prepared<'a> {
+    fn new(job: Job<'a>, facts: &Facts<'_>) -> Result<Self, LoadError> {
+        let Job { generation, file_system, command_line, boot } = job;
+        if let Some(broken) = &generation.broken {
+            return Err(LoadError::Broken(broken.clone()));
+        }
+        let files = &generation.files;
+        let kernel = Kernel::open(file_system, &files.kernel)?;
+        let initrds = Initrds::open(file_system, &files.initrds)?;
+        let tree = BaseTree::read(file_system, &files.device_tree, facts)?;
+        let tree = facts.prepare(tree.validate()?)?;
+
+        let watchdog = boot.attempt.is_some().then_some(trial::WATCHDOG);
+        let command_line = command_line.unwrap_or(&files.command_line);
+        let command_line = match watchdog {
+            Some(_) => trial::command_line(command_line),
+            None => command_line.to_owned(),
+        };
+        if command_line.len() > COMMAND_LINE_MAX {
+            log::warn!(
+                "the command line has {} bytes, of which the kernel reads {COMMAND_LINE_MAX}",
+                command_line.len()
+            );
+        }
+        let seeds = facts.firmware_tree.map(Seeds::of);
+        let boot = account(generation, boot);
+        let chosen =
+            Chosen { command_line: &command_line, initrd: None, seeds: seeds.as_ref(), boot };
+        let device_tree = (tree.size() + chosen.room()) as u64;
+        let map = facts.memory_map(tree.view(), &command_line);
+        let in_place = initrds.in_place(&map);
+        let initrd = if in_place.is_some() { 0 } else { initrds.layout.size };
+        let plan = Plan::new(&map, &Request { kernel: kernel.image, initrd, device_tree })?;
+        Ok(Self { kernel, initrds, in_place, tree, command_line, seeds, boot, watchdog, plan })
+    }
+
+    fn initrd(&self) -> Option<Region> {
+        self.in_place.or(self.plan.initrd)
+    }
+
+    /// Tells the kernel's tree about this boot, and puts it to its place.
+    fn write_tree(&mut self, memory: &mut impl LoadMemory) -> Result<(), LoadError> {
+        let chosen = Chosen {
+            command_line: &self.command_line,
+            initrd: self.initrd(),
+            seeds: self.seeds.as_ref(),
+            boot: self.boot,
+        };
+        chosen.write(&mut self.tree).map_err(tree_memory::Error::from)?;
+        let place = memory.claim(self.plan.device_tree)?;
+        Ok(self.tree.write_to(place).map_err(tree_memory::Error::from)?)
+    }
+
+    fn hand_over(&self) -> HandOver {
+        HandOver {
+            kernel: self.plan.kernel,
+            device_tree: self.plan.device_tree,
+            initrd: self.initrd(),
+            watchdog: self.watchdog,
+        }
+    }
 }
 
 /// The account of this boot, with what the generation tells.

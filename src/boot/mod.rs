@@ -23,7 +23,7 @@ pub use catalogue::{Catalogue, Problem, Volume};
 pub use decision::Ground;
 pub use found::Found;
 pub use listing::Listing;
-pub use load::{Facts, HandOver, Job, LoadError, LoadMemory, Unavailable, load};
+pub use load::{Facts, HandOver, Job, LoadError, LoadMemory, Unavailable, load, plan};
 pub use order::search_order;
 pub use record::{Location, Store};
 pub use recovery::Recovery;

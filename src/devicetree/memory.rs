@@ -1,6 +1,7 @@
 //! Memory in a tree: what is there, what is reserved.
 //!
-//! Source: Devicetree Specification v0.4, 3.4 (`/memory`) and 3.5 (`/reserved-memory`).
+//! Sources: Devicetree Specification v0.4, 3.4 (`/memory`) and 3.5 (`/reserved-memory`); Linux
+//! `drivers/of/of_reserved_mem.c` for what the kernel makes of the latter.
 
 use alloc::{format, vec::Vec};
 use core::fmt;
@@ -22,6 +23,23 @@ pub struct Reservation<'a> {
     pub no_map: bool,
 }
 
+/// Memory that the tree wants kept at a place that the kernel chooses: a pool for DMA, mostly.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DynamicReservation<'a> {
+    /// The node's name.
+    pub owner: &'a str,
+    /// Bytes.
+    pub size: u64,
+    /// What its start is a multiple of, in bytes; 0 if the tree does not say.
+    pub alignment: u64,
+    /// Where it may lie, best first; everywhere if there are none.
+    pub ranges: Vec<Region>,
+    /// Whether the kernel uses it for what can be moved away while no device needs it (CMA).
+    pub reusable: bool,
+    /// Whether it is the pool of all devices that have none of their own (`linux,cma-default`).
+    pub default_pool: bool,
+}
+
 /// The banks of DRAM that the tree describes, in its order.
 pub fn banks(tree: DeviceTree<'_>) -> Vec<Region> {
     let root = tree.root();
@@ -37,18 +55,39 @@ pub fn reservations(tree: DeviceTree<'_>) -> Vec<Reservation<'_>> {
         owner: "/memreserve/",
         no_map: false,
     });
-    let nodes = tree.find("/reserved-memory").into_iter().flat_map(|parent| {
-        let cells = parent.cells();
-        parent.children().filter(|node| node.is_enabled()).flat_map(move |node| {
-            let no_map = node.property("no-map").is_some();
-            node.regions(cells).map(move |region| Reservation {
-                region,
-                owner: node.name(),
-                no_map,
-            })
-        })
+    let nodes = reserved_memory(tree).flat_map(|(node, cells)| {
+        let no_map = node.property("no-map").is_some();
+        node.regions(cells).map(move |region| Reservation { region, owner: node.name(), no_map })
     });
     listed.chain(nodes).filter(|reservation| !reservation.region.is_empty()).collect()
+}
+
+/// The children of `/reserved-memory` that have a size, but no place, in the tree's order.
+pub fn dynamic_reservations(tree: DeviceTree<'_>) -> impl Iterator<Item = DynamicReservation<'_>> {
+    reserved_memory(tree).filter_map(|(node, cells)| {
+        if node.property("reg").is_some() {
+            return None;
+        }
+        let is_pool = node.is_compatible("shared-dma-pool") && node.property("no-map").is_none();
+        let ranges = node.property("alloc-ranges");
+        Some(DynamicReservation {
+            owner: node.name(),
+            size: node.property("size")?.as_u64().filter(|&size| size > 0)?,
+            alignment: node.property("alignment").and_then(Property::as_u64).unwrap_or(0),
+            ranges: ranges.into_iter().flat_map(|ranges| ranges.regions(cells)).collect(),
+            reusable: is_pool && node.property("reusable").is_some(),
+            default_pool: is_pool && node.property("linux,cma-default").is_some(),
+        })
+    })
+}
+
+/// The children of `/reserved-memory` that are in use, with the cells of their numbers.
+fn reserved_memory(tree: DeviceTree<'_>) -> impl Iterator<Item = (Node<'_>, Cells)> {
+    let parent = tree.find("/reserved-memory");
+    parent.into_iter().flat_map(|parent| {
+        let cells = parent.cells();
+        parent.children().filter(|node| node.is_enabled()).map(move |node| (node, cells))
+    })
 }
 
 /// Makes `banks` all the memory that the tree describes: the first memory node gets them, further

@@ -167,14 +167,7 @@ impl<'a> Node<'a> {
 
     /// The ranges in its `reg`, given the cells that its parent prescribes.
     pub fn regions(self, cells: Cells) -> impl Iterator<Item = Region> {
-        let mut value = self.property("reg").map_or(&[][..], |reg| reg.value);
-        iter::from_fn(move || {
-            let start = take_cells(&mut value, cells.address)?;
-            let size = take_cells(&mut value, cells.size)?;
-            Some(Region::new(start, size))
-        })
-        // With no cells at all there would be no end.
-        .take(if cells.address == 0 && cells.size == 0 { 0 } else { usize::MAX })
+        self.property("reg").into_iter().flat_map(move |reg| reg.regions(cells))
     }
 
     /// How the `reg` of its children is written.
@@ -268,6 +261,18 @@ impl<'a> Property<'a> {
         let mut value = self.value;
         let number = take_cells(&mut value, cells)?;
         (cells > 0 && value.is_empty()).then_some(number)
+    }
+
+    /// Its value as ranges, written in so many cells.
+    pub fn regions(self, cells: Cells) -> impl Iterator<Item = Region> {
+        let mut value = self.value;
+        iter::from_fn(move || {
+            let start = take_cells(&mut value, cells.address)?;
+            let size = take_cells(&mut value, cells.size)?;
+            Some(Region::new(start, size))
+        })
+        // With no cells at all there would be no end.
+        .take(if cells.address == 0 && cells.size == 0 { 0 } else { usize::MAX })
     }
 
     /// Its value as one string.

@@ -29,6 +29,8 @@
 //!     map.reserve_tree(tree);
 //!     // What the stage before keeps counts, too.
 //!     firmware_tree.map(|tree| map.reserve_tree(tree));
+//!     map.leave_room(tree);
+//!     map.obey(chosen.command_line);
 //!
 //!     let mut tree = DeviceTreeBuf::from(tree);
 //!     if let Some(banks) = dram.for_tree() {

@@ -74,11 +74,17 @@ impl<'a> BaseTree<'a> {
 }
 
 impl Facts<'_> {
-    /// The kernel's tree with the memory that there is, and the map of what may be loaded to.
-    pub(super) fn prepare(
-        &self,
-        tree: DeviceTree<'_>,
-    ) -> Result<(DeviceTreeBuf, MemoryMap), LoadError> {
+    /// The kernel's tree, but for `/chosen`, which tells of what is not known yet.
+    pub(super) fn prepare(&self, tree: DeviceTree<'_>) -> Result<DeviceTreeBuf, LoadError> {
+        let mut tree = DeviceTreeBuf::from(tree);
+        if let Some(banks) = self.dram.for_tree() {
+            tree_memory::set_banks(&mut tree, banks)?;
+        }
+        Ok(tree)
+    }
+
+    /// The map of what may be loaded to, given the kernel's tree and command line.
+    pub(super) fn memory_map(&self, tree: DeviceTree<'_>, command_line: &str) -> MemoryMap {
         let mut map = MemoryMap::new(self.dram.usable(tree));
         for &(region, owner, mapping) in &self.taken {
             map.reserve(region, owner, mapping);
@@ -88,10 +94,8 @@ impl Facts<'_> {
         if let Some(firmware_tree) = self.firmware_tree {
             map.reserve_tree(firmware_tree);
         }
-        let mut tree = DeviceTreeBuf::from(tree);
-        if let Some(banks) = self.dram.for_tree() {
-            tree_memory::set_banks(&mut tree, banks)?;
-        }
-        Ok((tree, map))
+        map.leave_room(tree);
+        map.obey(command_line);
+        map
     }
 }
