@@ -42,21 +42,28 @@ impl Assets {
     /// # Errors
     /// Names what is missing and the command that provides it.
     pub fn locate() -> Result<Self> {
-        Self::from_manifest(&Manifest::load(&cache_dir()?)?)
+        Self::with_kernel(Series::LongTerm)
+    }
+
+    /// Finds everything in the cache of this user, with the kernel of `series`.
+    ///
+    /// # Errors
+    /// Names what is missing and the command that provides it.
+    pub fn with_kernel(series: Series) -> Result<Self> {
+        Self::from_manifest(&Manifest::load(&cache_dir()?)?, series)
     }
 
     /// Finds everything at the places that `manifest` notes.
     ///
     /// # Errors
     /// Names the first thing that is not noted, or that is no longer where it was.
-    pub fn from_manifest(manifest: &Manifest) -> Result<Self> {
-        let dtbs = manifest.existing(Key::Dtbs)?;
+    pub fn from_manifest(manifest: &Manifest, series: Series) -> Result<Self> {
         Ok(Self {
             qemu: manifest.existing(Key::Qemu)?,
-            kernel: manifest.existing(Key::Kernel)?,
-            kernel_version: manifest.text(Key::KernelVersion)?.to_owned(),
-            dtbs,
-            modules: manifest.existing(Key::Modules)?,
+            kernel: manifest.existing(Key::Kernel(series))?,
+            kernel_version: manifest.text(Key::KernelVersion(series))?.to_owned(),
+            dtbs: manifest.existing(Key::Dtbs(series))?,
+            modules: manifest.existing(Key::Modules(series))?,
             bl31: manifest.existing(Key::Bl31)?,
             busybox: manifest.existing(Key::Busybox)?,
         })
@@ -70,19 +77,44 @@ impl Assets {
     }
 }
 
+/// The series of Debian's kernels that are booted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Series {
+    /// 6.1.
+    Old,
+    /// 6.12, with which all is tested that does not ask for another.
+    LongTerm,
+    /// The newest that Debian has for its stable release.
+    Newest,
+}
+
+impl Series {
+    /// All of them, oldest first.
+    pub const ALL: [Self; 3] = [Self::Old, Self::LongTerm, Self::Newest];
+
+    /// What the manifest's names for it end in.
+    fn suffix(self) -> &'static str {
+        match self {
+            Self::Old => "-old",
+            Self::LongTerm => "",
+            Self::Newest => "-newest",
+        }
+    }
+}
+
 /// One thing that the manifest notes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Key {
     /// See [`Assets::qemu`].
     Qemu,
     /// See [`Assets::kernel`].
-    Kernel,
+    Kernel(Series),
     /// See [`Assets::kernel_version`].
-    KernelVersion,
+    KernelVersion(Series),
     /// See [`Assets::dtbs`].
-    Dtbs,
+    Dtbs(Series),
     /// See [`Assets::modules`].
-    Modules,
+    Modules(Series),
     /// See [`Assets::bl31`].
     Bl31,
     /// See [`Assets::busybox`].
@@ -90,28 +122,35 @@ pub enum Key {
 }
 
 impl Key {
-    const ALL: [Self; 7] = [
-        Self::Qemu,
-        Self::Kernel,
-        Self::KernelVersion,
-        Self::Dtbs,
-        Self::Modules,
-        Self::Bl31,
-        Self::Busybox,
-    ];
+    /// The places of a kernel.
+    #[must_use]
+    pub fn of_kernel(series: Series) -> [Self; 4] {
+        [
+            Self::Kernel(series),
+            Self::KernelVersion(series),
+            Self::Dtbs(series),
+            Self::Modules(series),
+        ]
+    }
+
+    fn all() -> impl Iterator<Item = Self> {
+        let kernels = Series::ALL.into_iter().flat_map(Self::of_kernel);
+        [Self::Qemu, Self::Bl31, Self::Busybox].into_iter().chain(kernels)
+    }
 
     /// The name that stands in the manifest.
     #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Qemu => "qemu",
-            Self::Kernel => "kernel",
-            Self::KernelVersion => "kernel-version",
-            Self::Dtbs => "dtbs",
-            Self::Modules => "modules",
-            Self::Bl31 => "bl31",
-            Self::Busybox => "busybox",
-        }
+    pub fn name(self) -> String {
+        let (name, series) = match self {
+            Self::Qemu => ("qemu", None),
+            Self::Kernel(series) => ("kernel", Some(series)),
+            Self::KernelVersion(series) => ("kernel-version", Some(series)),
+            Self::Dtbs(series) => ("dtbs", Some(series)),
+            Self::Modules(series) => ("modules", Some(series)),
+            Self::Bl31 => ("bl31", None),
+            Self::Busybox => ("busybox", None),
+        };
+        format!("{name}{}", series.map_or("", Series::suffix))
     }
 }
 
@@ -138,7 +177,7 @@ impl Manifest {
 
     /// Lines that this version does not know are skipped: set-up then provides what is missing.
     fn parse(text: &str) -> Self {
-        let known = |name: &str| Key::ALL.into_iter().find(|key| key.name() == name);
+        let known = |name: &str| Key::all().find(|key| key.name() == name);
         Self(
             text.lines()
                 .filter_map(|line| line.split_once(" = "))
@@ -177,7 +216,11 @@ impl Manifest {
         Ok(())
     }
 
-    fn text(&self, key: Key) -> Result<&str> {
+    /// The noted text.
+    ///
+    /// # Errors
+    /// It is not noted.
+    pub fn text(&self, key: Key) -> Result<&str> {
         let text = self.0.get(&key).map(String::as_str);
         text.with_context(|| format!("{} is not set up: {ADVICE}", key.name()))
     }
@@ -317,14 +360,18 @@ mod tests {
     fn what_set_up_notes_is_what_is_located() {
         let here = Path::new(env!("CARGO_MANIFEST_DIR"));
         let mut manifest = Manifest::default();
-        for key in Key::ALL {
+        for key in Key::all() {
             manifest.set_path(key, here).unwrap();
         }
-        manifest.set(Key::KernelVersion, "6.12.1-arm64");
+        manifest.set(Key::KernelVersion(Series::LongTerm), "6.12.1-arm64");
+        manifest.set(Key::KernelVersion(Series::Old), "6.1.1-arm64");
         let directory = tempfile::tempdir().unwrap();
         manifest.save(directory.path()).unwrap();
-        let assets = Assets::from_manifest(&Manifest::load(directory.path()).unwrap()).unwrap();
+        let manifest = Manifest::load(directory.path()).unwrap();
+        let assets = Assets::from_manifest(&manifest, Series::LongTerm).unwrap();
         assert_eq!(assets.kernel_version, "6.12.1-arm64");
+        let assets = Assets::from_manifest(&manifest, Series::Old).unwrap();
+        assert_eq!(assets.kernel_version, "6.1.1-arm64");
         assert_eq!(assets.qemu, here);
     }
 
@@ -332,15 +379,15 @@ mod tests {
     fn an_empty_cache_names_the_command_that_fills_it() {
         let directory = tempfile::tempdir().unwrap();
         let manifest = Manifest::load(directory.path()).unwrap();
-        let error = Assets::from_manifest(&manifest).unwrap_err().to_string();
+        let error = Assets::from_manifest(&manifest, Series::LongTerm).unwrap_err().to_string();
         assert!(error.contains("not set up") && error.contains("cargo xtask setup"), "{error}");
     }
 
     #[test]
     fn a_file_that_is_gone_is_named_with_its_place() {
         let mut manifest = Manifest::default();
-        manifest.set_path(Key::Dtbs, Path::new("/nonexistent/dtbs")).unwrap();
-        let error = Assets::from_manifest(&manifest).unwrap_err().to_string();
+        manifest.set_path(Key::Dtbs(Series::LongTerm), Path::new("/nonexistent/dtbs")).unwrap();
+        let error = Assets::from_manifest(&manifest, Series::LongTerm).unwrap_err().to_string();
         assert!(error.contains("/nonexistent/dtbs") && error.contains("cargo xtask setup"));
     }
 

@@ -44,15 +44,38 @@ for property in $tree/chosen/firn,*; do
     *) echo "$name: $(text $property)" ;;
   esac
 done
-echo "online CPUs: $(grep -c '^processor' /proc/cpuinfo)"
+%TOLD%echo "online CPUs: $(grep -c '^processor' /proc/cpuinfo)"
 echo "kernel: $(uname -r)"
 echo "=== end of userspace ==="
 "#;
 
+/// Names of the nodes of units that not every part has.
+const UNITS: &str = "gpu|gpu3d|gpu2d|video-codec|npu|vipsi|isp|dsp|dsi|mipi_dsi|bridge|display-controller|lcd-controller|hdmi";
+
+/// What it reports of the tree besides, which takes a while.
+const TOLD: &str = r#"echo "told serial-number: $(text $tree/serial-number)"
+for alias in $tree/aliases/ethernet*; do
+  node=$(text $alias)
+  echo "told ${alias##*/}: $(hexdump -v -e '1/1 "%02x"' $tree${node% }/local-mac-address)"
+done
+for node in $(find $tree/soc@0 -type d | grep -E "/(%UNITS%)@"); do
+  echo "told ${node##*/}: $(text $node/status)"
+done
+for node in $tree/cpus/cpu@* $tree/reserved-memory/* $tree/firmware/*; do
+  [ -d $node ] && echo "told ${node##*/}: there"
+done
+for trip in $tree/thermal-zones/*/trips/*/temperature; do
+  trip=${trip%/temperature}
+  zone=${trip%/trips/*}
+  echo "told ${zone##*/} $(text $trip/type | sed "s/ .*//"): $((0x$(words $trip/temperature)))"
+done
+echo "told kernel base: $(sed -n 's/ T _text$//p' /proc/kallsyms)"
+"#;
+
 /// What of busybox `/init` uses.
 const APPLETS: &[&str] = &[
-    "sh", "mount", "cat", "tr", "sed", "grep", "hexdump", "uname", "echo", "ls", "insmod", "sleep",
-    "watchdog", "poweroff", "reboot",
+    "sh", "mount", "cat", "tr", "sed", "grep", "find", "hexdump", "uname", "echo", "ls", "insmod",
+    "sleep", "watchdog", "poweroff", "reboot",
 ];
 
 /// Folders of [`Assets::modules`], and what stands in them, in the order in which they are loaded.
@@ -88,6 +111,7 @@ pub enum Ending {
 #[derive(Clone, Debug, Default)]
 pub struct Userspace {
     generation: u32,
+    tells_tree: bool,
     modules: Vec<(&'static str, &'static str)>,
     programs: Vec<(String, PathBuf)>,
     commands: Vec<String>,
@@ -98,6 +122,12 @@ impl Userspace {
     /// One that reports that its initrd is that of `generation`, and switches off.
     pub fn new(generation: u32) -> Self {
         Self { generation, ..Self::default() }
+    }
+
+    /// Which fills [`Report::told`].
+    #[must_use]
+    pub fn telling_the_tree(self) -> Self {
+        Self { tells_tree: true, ..self }
     }
 
     /// With another end.
@@ -166,7 +196,10 @@ impl Userspace {
     }
 
     fn init(&self) -> String {
-        let mut script = REPORT.replace("%GENERATION%", &self.generation.to_string());
+        let mut script = REPORT
+            .replace("%GENERATION%", &self.generation.to_string())
+            .replace("%TOLD%", if self.tells_tree { TOLD } else { "" })
+            .replace("%UNITS%", UNITS);
         for command in &self.commands {
             script += &format!("{command}\n");
         }
@@ -219,6 +252,10 @@ pub struct Report {
     pub marks: Vec<String>,
     /// `/chosen/firn,*` by name; numbers in words of eight digits.
     pub chosen: BTreeMap<String, String>,
+    /// What else the device tree tells, if asked to ([`Userspace::telling_the_tree`]): `serial-number`; `ethernetN`, its MAC address in digits; the
+    /// status of units (`npu@38500000`); which CPUs, reserved ranges and firmwares are `there`; trip
+    /// temperatures (`cpu-thermal critical`). And the `kernel base`, which is another one at each boot.
+    pub told: BTreeMap<String, String>,
 }
 
 impl Report {
@@ -244,6 +281,9 @@ impl Report {
             "online CPUs" => self.cpus = value.parse()?,
             "kernel" => self.kernel = value.into(),
             "marks" => self.marks = value.split_whitespace().map(ToOwned::to_owned).collect(),
+            name if name.starts_with("told ") => {
+                self.told.insert(name.trim_start_matches("told ").into(), value.into());
+            }
             name if name.starts_with("firn,") => drop(self.chosen.insert(key.into(), value.into())),
             _ => {}
         }
@@ -284,6 +324,7 @@ mod tests {
             "[    1.0] something: else\ncommand line: init=/nix/store/a-nixos/init quiet\r\n\
              initrd generation: 42\ntree generation: 42 \nmodel: NXP i.MX8MPlus EVK board \n\
              memory total: 2013460 kB\n\
+             told serial-number: 00112233 \ntold npu@38500000: disabled \ntold dsp@3b6e8000:\n\
              marks: first second\nfirn,try: 00000001 00000003 \nfirn,profile: known-good \n\
              memory node: 0000000040000000 0000000080000000 \nonline CPUs: 4\nkernel: 6.12\n",
         )
@@ -293,6 +334,9 @@ mod tests {
         assert_eq!((report.cpus, report.memory_total), (4, 2013460));
         assert_eq!(report.tree_generation, "42");
         assert_eq!(report.marks, ["first", "second"]);
+        assert_eq!(report.told["serial-number"], "00112233");
+        assert_eq!(report.told["npu@38500000"], "disabled");
+        assert!(!report.told.contains_key("dsp@3b6e8000"), "it has no status");
         assert_eq!(report.chosen["firn,try"], "00000001 00000003");
         assert_eq!(report.chosen["firn,profile"], "known-good");
         assert_eq!(report.model, "NXP i.MX8MPlus EVK board");

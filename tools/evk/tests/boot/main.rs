@@ -12,6 +12,7 @@ mod counting;
 mod default;
 mod emmc;
 mod hand_over;
+mod kernels;
 mod large;
 mod media;
 mod reading;

@@ -5,6 +5,7 @@
 
 mod apt;
 mod guest;
+mod kernels;
 mod launcher;
 mod linux;
 mod qemu;
@@ -21,7 +22,7 @@ use apt::Archive;
 pub(crate) use linux::LINUX_TRIPLE;
 pub(crate) use target::{Compiler, TRIPLE};
 
-/// Provide what building and emulation need: bare-metal target, Linux target, QEMU, kernel, BL31, tools.
+/// Provide what building and emulation need: bare-metal target, Linux target, QEMU, kernels, BL31, tools.
 ///
 /// Example: `FIRN_CACHE=/big/disk cargo xtask setup`
 #[derive(clap::Args)]
@@ -36,7 +37,7 @@ struct Step {
 }
 
 const BUILD_STEPS: &[Step] = &[target::STEP, linux::STEP];
-const EMULATION_STEPS: &[Step] = &[tools::STEP, qemu::STEP, guest::STEP];
+const EMULATION_STEPS: &[Step] = &[tools::STEP, qemu::STEP, kernels::STEP, guest::STEP];
 
 /// What a chore is about to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
