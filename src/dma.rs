@@ -1,10 +1,18 @@
 //! Memory that a device reads or writes on its own.
 //!
-//! A driver hands a buffer to a [`Dma`] before it starts the device and takes it back when the
-//! device has stopped; in between the borrow keeps the processor away from it. The firmware's
+//! A driver hands memory to a [`Dma`] before it starts the device and takes it back when the device
+//! has stopped; in between nobody else can touch it: borrowed memory because of the borrow
+//! ([`Receive`], [`Send`]), a [`Buffer`] because the driver owns it ([`Lent`]). The firmware's
 //! implementation does the cache maintenance, a host test's copies to and from the model.
 
 #![forbid(unsafe_code)]
+
+use alloc::{vec, vec::Vec};
+use core::{
+    fmt,
+    mem::ManuallyDrop,
+    ops::{Deref, DerefMut},
+};
 
 /// Alignment, in bytes, of both ends of a buffer that a device writes: the Cortex-A53's cache line.
 /// Invalidating a line that is shared with other data would lose that data.
@@ -102,6 +110,111 @@ impl<D: Dma> Drop for Send<'_, D> {
     }
 }
 
+/// Memory from the heap that a device can write without a bounce: it begins with a cache line, and
+/// shares none. It can change hands while the device writes: its bytes stay where they are.
+pub struct Buffer {
+    storage: Vec<u8>,
+    start: usize,
+    length: usize,
+    capacity: usize,
+}
+
+impl Buffer {
+    /// `length` bytes, all zero. For small, fixed lengths: without memory the program ends.
+    pub fn new(length: usize) -> Self {
+        Self::within(vec![0; Self::storage_size(length)], length)
+    }
+
+    /// `length` bytes, all zero, if there is memory.
+    pub fn try_new(length: usize) -> Option<Self> {
+        let size = Self::storage_size(length);
+        let mut storage = Vec::new();
+        storage.try_reserve_exact(size).ok()?;
+        storage.resize(size, 0);
+        Some(Self::within(storage, length))
+    }
+
+    /// Bytes that hold `length` ones at the right place, to the end of their last line.
+    fn storage_size(length: usize) -> usize {
+        let lines = length.checked_next_multiple_of(ALIGNMENT);
+        lines.unwrap_or(usize::MAX).saturating_add(ALIGNMENT - 1)
+    }
+
+    fn within(storage: Vec<u8>, length: usize) -> Self {
+        let start = storage.as_ptr().align_offset(ALIGNMENT).min(ALIGNMENT - 1);
+        Self { storage, start, length, capacity: length }
+    }
+
+    /// The most bytes that it can have.
+    pub fn capacity(&self) -> usize {
+        self.capacity
+    }
+
+    /// From now on it has `length` bytes, or as many as it can have.
+    pub fn set_length(&mut self, length: usize) {
+        self.length = length.min(self.capacity);
+    }
+}
+
+impl Deref for Buffer {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.storage[self.start..self.start + self.length]
+    }
+}
+
+impl DerefMut for Buffer {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        &mut self.storage[self.start..self.start + self.length]
+    }
+}
+
+impl fmt::Debug for Buffer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Buffer").field("length", &self.length).finish_non_exhaustive()
+    }
+}
+
+/// A [`Buffer`] in the hands of a device that writes it, for as long as the device may. Nobody can
+/// look at it, and its memory is used for nothing else, until the driver says that the device has
+/// stopped. Should that never be said, the memory is lost.
+#[derive(Debug)]
+pub struct Lent {
+    buffer: ManuallyDrop<Buffer>,
+    address: u32,
+}
+
+impl Lent {
+    /// Gives all of `buffer` to the device; [`Dma::begin_receive`].
+    ///
+    /// # Errors
+    /// What stands in the way, and the buffer.
+    pub fn begin<D: Dma + ?Sized>(dma: &D, mut buffer: Buffer) -> Result<Self, (Error, Buffer)> {
+        match dma.begin_receive(&mut buffer) {
+            Ok(address) => Ok(Self { buffer: ManuallyDrop::new(buffer), address }),
+            Err(error) => Err((error, buffer)),
+        }
+    }
+
+    /// Where the device finds it.
+    pub fn bus_address(&self) -> u32 {
+        self.address
+    }
+
+    /// Bytes in it.
+    pub fn length(&self) -> usize {
+        self.buffer.length
+    }
+
+    /// Takes the buffer back: the device has stopped.
+    pub fn end<D: Dma + ?Sized>(self, dma: &D) -> Buffer {
+        let mut buffer = ManuallyDrop::into_inner(self.buffer);
+        dma.end_receive(&mut buffer, self.address);
+        buffer
+    }
+}
+
 /// The SoC's bus masters: they see memory at its own address and bypass the processor's caches.
 #[cfg(target_os = "none")]
 #[derive(Clone, Copy, Debug)]
@@ -146,4 +259,36 @@ impl Dma for Hardware {
     }
 
     fn end_send(&self, _: &[u8], _: u32) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_buffer_begins_with_a_cache_line_and_shares_none() {
+        for length in [0, 1, 63, 64, 65, 512, 100_000] {
+            for buffer in [Buffer::new(length), Buffer::try_new(length).expect("memory")] {
+                assert_eq!(buffer.len(), length);
+                assert!(buffer.iter().all(|&byte| byte == 0));
+                assert_eq!(buffer.as_ptr().addr() % ALIGNMENT, 0);
+                let line_end = buffer.start + length.next_multiple_of(ALIGNMENT);
+                assert!(line_end <= buffer.storage.len(), "{length}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_buffer_can_be_shortened_and_gets_its_length_back() {
+        let mut buffer = Buffer::new(1024);
+        buffer.set_length(512);
+        assert_eq!(buffer.len(), 512);
+        buffer.set_length(4096);
+        assert_eq!(buffer.len(), 1024);
+    }
+
+    #[test]
+    fn more_memory_than_there_is_gives_no_buffer() {
+        assert!(Buffer::try_new(usize::MAX / 2).is_none());
+    }
 }

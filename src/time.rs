@@ -44,9 +44,18 @@ impl Deadline {
 pub fn poll<T>(
     clock: &(impl Clock + ?Sized),
     wait: Duration,
+    ready: impl FnMut() -> Option<T>,
+) -> Result<T, TimedOut> {
+    poll_until(clock, Deadline::after(clock, wait), ready)
+}
+
+/// Like [`poll`], until a deadline that was set before: when it has passed already, one look is
+/// left.
+pub fn poll_until<T>(
+    clock: &(impl Clock + ?Sized),
+    deadline: Deadline,
     mut ready: impl FnMut() -> Option<T>,
 ) -> Result<T, TimedOut> {
-    let deadline = Deadline::after(clock, wait);
     loop {
         let last_look = deadline.passed(clock);
         if let Some(value) = ready() {

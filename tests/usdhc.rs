@@ -387,6 +387,7 @@ fn card_left_in_its_fastest_mode_by_the_stage_before_is_identified() {
         let mut before = open(slot, &bench, &mut buffers);
         before.identify().expect("a good card");
         let mode = before.mode();
+        drop(before);
         let mut card = open(slot, &bench, &mut buffers);
         card.identify().expect("a good card");
         assert_eq!(card.mode(), mode);
@@ -441,6 +442,7 @@ fn stop_leaves_an_idle_controller_and_a_card_at_its_first_voltage() {
             assert!(!controller.is_clock_running());
             assert_eq!(controller.is_low_voltage(), low_voltage);
         });
+        drop(card);
         // An operating system that cannot switch the slot's power finds the card all the same.
         let slot = leak(CardSlot { power: None, ..*slot });
         let mut card = open(slot, &bench, &mut buffers);

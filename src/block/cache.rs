@@ -5,10 +5,10 @@
 //! [`LINE_BLOCKS`] blocks. File contents are read once, in large pieces: they pass by, straight into
 //! their destination.
 
-use alloc::{vec, vec::Vec};
+use alloc::vec::Vec;
 
 use super::{BLOCK_SIZE, BlockDevice, Error, ErrorKind};
-use crate::dma;
+use crate::dma::Buffer;
 
 /// Blocks that are read together: 32 KiB take a high-speed card little longer than one block does.
 pub const LINE_BLOCKS: u64 = (LINE_SIZE / BLOCK_SIZE) as u64;
@@ -45,7 +45,7 @@ pub struct Cache<D> {
 struct Line {
     first_block: u64,
     last_use: u64,
-    buffer: AlignedBuffer,
+    buffer: Buffer,
 }
 
 impl<D: BlockDevice> Cache<D> {
@@ -78,10 +78,14 @@ impl<D: BlockDevice> Cache<D> {
         self.statistics.device_reads += 1;
         self.statistics.device_blocks += (destination.len() / BLOCK_SIZE) as u64;
         let result = self.device.read(first_block, destination);
+        self.forget_if_gone(&result);
+        result
+    }
+
+    fn forget_if_gone<T>(&mut self, result: &Result<T, Error>) {
         if let Err(Error { kind: ErrorKind::NoCard | ErrorKind::Removed, .. }) = result {
             self.clear();
         }
-        result
     }
 
     /// Forgets the lines that hold any of `count` blocks from `first_block` on.
@@ -116,7 +120,7 @@ impl<D: BlockDevice> Cache<D> {
         let line = &mut self.lines[index];
         line.last_use = self.uses;
         let start = offset_in_line(block);
-        destination.copy_from_slice(&line.buffer.get()[start..start + destination.len()]);
+        destination.copy_from_slice(&line.buffer[start..start + destination.len()]);
         Ok(())
     }
 
@@ -126,7 +130,7 @@ impl<D: BlockDevice> Cache<D> {
         let behind_start = self.device.block_count().saturating_sub(line_block);
         let size =
             if behind_start < LINE_BLOCKS { offset_in_line(behind_start) } else { LINE_SIZE };
-        self.read_device(line_block, &mut line.buffer.get_mut()[..size])?;
+        self.read_device(line_block, &mut line.buffer[..size])?;
         line.first_block = line_block;
         self.lines.push(line);
         Ok(self.lines.len() - 1)
@@ -136,7 +140,7 @@ impl<D: BlockDevice> Cache<D> {
         let oldest = (0..self.lines.len()).min_by_key(|&index| self.lines[index].last_use);
         match oldest {
             Some(index) if self.lines.len() == LINES => self.lines.swap_remove(index),
-            _ => Line { first_block: 0, last_use: 0, buffer: AlignedBuffer::new(LINE_SIZE) },
+            _ => Line { first_block: 0, last_use: 0, buffer: Buffer::new(LINE_SIZE) },
         }
     }
 }
@@ -175,6 +179,28 @@ impl<D: BlockDevice> BlockDevice for Cache<D> {
         self.read_device(first_block, destination)
     }
 
+    fn start(&mut self, first_block: u64, buffer: Buffer) -> Result<(), Buffer> {
+        let count = super::blocks_in(&buffer);
+        if buffer.len() < BYPASS_SIZE || super::check_range(self, first_block, count).is_err() {
+            return Err(buffer);
+        }
+        self.device.start(first_block, buffer)?;
+        self.statistics.bypasses += 1;
+        self.statistics.device_reads += 1;
+        self.statistics.device_blocks += count;
+        Ok(())
+    }
+
+    fn finish(&mut self) -> Result<Buffer, Error> {
+        let result = self.device.finish();
+        self.forget_if_gone(&result);
+        result
+    }
+
+    fn abandon(&mut self) {
+        self.device.abandon();
+    }
+
     fn is_writable(&self) -> bool {
         self.device.is_writable()
     }
@@ -197,27 +223,4 @@ fn is_about_a_block(kind: ErrorKind) -> bool {
 #[allow(clippy::cast_possible_truncation, reason = "less than LINE_BLOCKS")]
 fn offset_in_line(block: u64) -> usize {
     (block % LINE_BLOCKS) as usize * BLOCK_SIZE
-}
-
-/// Memory that a driver can hand to a device without a bounce.
-struct AlignedBuffer {
-    storage: Vec<u8>,
-    start: usize,
-    size: usize,
-}
-
-impl AlignedBuffer {
-    fn new(size: usize) -> Self {
-        let storage = vec![0; size + dma::ALIGNMENT - 1];
-        let start = storage.as_ptr().align_offset(dma::ALIGNMENT).min(dma::ALIGNMENT - 1);
-        Self { storage, start, size }
-    }
-
-    fn get(&self) -> &[u8] {
-        &self.storage[self.start..self.start + self.size]
-    }
-
-    fn get_mut(&mut self) -> &mut [u8] {
-        &mut self.storage[self.start..self.start + self.size]
-    }
 }

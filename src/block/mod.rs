@@ -15,7 +15,10 @@ pub mod volume;
 use alloc::{rc::Rc, string::String};
 use core::{cell::RefCell, fmt};
 
-use crate::error::{Code, Coded};
+use crate::{
+    dma,
+    error::{Code, Coded},
+};
 
 /// Bytes in a block. SD and eMMC cards have no other size on their bus.
 pub const BLOCK_SIZE: usize = 512;
@@ -37,6 +40,30 @@ pub trait BlockDevice {
     fn read_medium(&mut self, first_block: u64, destination: &mut [u8]) -> Result<(), Error> {
         self.read(first_block, destination)
     }
+    /// Starts to read blocks from `first_block` on into all of `buffer` and returns while the device
+    /// goes on by itself, until [`BlockDevice::finish`] or [`BlockDevice::abandon`]. There is one
+    /// such read at a time; whatever else is asked of the device comes after it. Only for
+    /// [`volume::Reading`], which knows whose it is.
+    ///
+    /// # Errors
+    /// The buffer: not in this way, or not now. [`BlockDevice::read`] reads all the same.
+    ///
+    /// # Panics
+    /// If the length is not a multiple of 512.
+    fn start(&mut self, first_block: u64, buffer: dma::Buffer) -> Result<(), dma::Buffer> {
+        let _ = first_block;
+        Err(buffer)
+    }
+    /// Waits for the end of what was started. Retries and lower speeds are the device's business, as
+    /// for any other read; its deadlines count from the start.
+    ///
+    /// # Errors
+    /// It cannot be read; or nothing was started, or the device was stopped since.
+    fn finish(&mut self) -> Result<dma::Buffer, Error> {
+        Err(Error { kind: ErrorKind::NoCard, device: self.name().into(), block: 0 })
+    }
+    /// Ends what was started and is not wanted any longer. Its buffer is free when this returns.
+    fn abandon(&mut self) {}
     /// Whether it takes writes, as far as that is known without one.
     fn is_writable(&self) -> bool {
         false

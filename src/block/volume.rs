@@ -4,6 +4,7 @@ use alloc::string::String;
 use core::fmt;
 
 use super::{BLOCK_SIZE, Error, ErrorKind, SharedDevice, blocks_in, partition::Partition};
+use crate::dma::Buffer;
 
 /// A range of blocks of a shared device.
 #[derive(Clone)]
@@ -78,6 +79,24 @@ impl Volume {
         Ok(())
     }
 
+    /// Starts to read bytes into all of `buffer`, from `offset` of the volume on.
+    ///
+    /// # Errors
+    /// The buffer: where it cannot be done in this way or not now, [`Volume::read_at`] reads all the
+    /// same, or says why not.
+    pub fn start(&self, offset: u64, buffer: Buffer) -> Result<Reading, Buffer> {
+        let aligned = offset.is_multiple_of(BLOCK_SIZE as u64)
+            && buffer.len().is_multiple_of(BLOCK_SIZE)
+            && !buffer.is_empty();
+        let first_block = offset / BLOCK_SIZE as u64;
+        let end = offset.checked_add(buffer.len() as u64);
+        if !aligned || end.is_none_or(|end| end > self.size()) {
+            return Err(buffer);
+        }
+        self.device.borrow_mut().start(self.start + first_block, buffer)?;
+        Ok(Reading { device: self.device.clone(), wanted: true })
+    }
+
     /// Reads a part of one block.
     fn read_part(&self, block: u64, start: usize, destination: &mut [u8]) -> Result<(), Error> {
         let mut bounce = [0; BLOCK_SIZE];
@@ -92,6 +111,34 @@ impl Volume {
             device: self.device_name(),
             block: self.start.saturating_add(block),
         }
+    }
+}
+
+/// A read that goes on by itself. If it is dropped, the device has ended it.
+pub struct Reading {
+    device: SharedDevice,
+    wanted: bool,
+}
+
+impl Reading {
+    /// Waits for its end; [`super::BlockDevice::finish`].
+    pub fn finish(mut self) -> Result<Buffer, Error> {
+        self.wanted = false;
+        self.device.borrow_mut().finish()
+    }
+}
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        if self.wanted {
+            self.device.borrow_mut().abandon();
+        }
+    }
+}
+
+impl fmt::Debug for Reading {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reading").finish_non_exhaustive()
     }
 }
 

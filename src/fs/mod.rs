@@ -21,6 +21,8 @@ use alloc::{boxed::Box, string::String, vec::Vec};
 use core::fmt;
 
 use crate::{
+    block::volume,
+    dma::Buffer,
     error::{Code, Coded},
     memory::Region,
 };
@@ -55,9 +57,39 @@ pub trait File {
     /// Fills `destination` from `offset` on; reading beyond the end is an error. Large reads go
     /// straight from the device to `destination`.
     fn read_at(&mut self, offset: u64, destination: &mut [u8]) -> Result<(), Error>;
+    /// Starts to read up to `length` bytes into `buffer`, from `offset` on, and returns while the
+    /// device goes on by itself.
+    ///
+    /// # Errors
+    /// The buffer: where it cannot be done in this way or not now, [`File::read_at`] reads all the
+    /// same, or says why not.
+    fn start(&mut self, offset: u64, length: usize, buffer: Buffer) -> Result<Reading, Buffer> {
+        let _ = (offset, length);
+        Err(buffer)
+    }
     /// The memory that holds all of it already, in pages of its own, if there is such memory.
     fn in_memory(&self) -> Option<Region> {
         None
+    }
+}
+
+/// A read of a file that goes on by itself. If it is dropped, the device has ended it.
+#[derive(Debug)]
+pub struct Reading {
+    below: volume::Reading,
+    length: usize,
+    path: String,
+}
+
+impl Reading {
+    /// Waits for its end. Returns the buffer, and how many of the bytes in its front are the file's:
+    /// at least one, and not always all that were asked for.
+    pub fn finish(self) -> Result<(Buffer, usize), Error> {
+        let Self { below, length, path } = self;
+        match below.finish() {
+            Ok(buffer) => Ok((buffer, length)),
+            Err(error) => Err(Error { kind: ErrorKind::Device(error), path }),
+        }
     }
 }
 

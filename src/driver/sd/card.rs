@@ -4,8 +4,8 @@ use alloc::string::String;
 use core::time::Duration;
 
 use super::{
-    BusWidth, Command, Error, Host, Limits, Mode, Response, ResponseKind, Signalling, Timing,
-    Transfer,
+    BusWidth, Command, Error, Finished, Host, Incoming, Limits, Mode, Response, ResponseKind,
+    Signalling, Timing, Transfer,
     contents::{ReliableWrites, status},
     emmc::EmmcCard,
     secure_digital,
@@ -15,6 +15,7 @@ use super::{
 use crate::{
     block::{self, BLOCK_SIZE, BlockDevice},
     board::CardKind,
+    dma::Buffer,
     time::Deadline,
 };
 
@@ -119,12 +120,21 @@ pub struct Card<H> {
     lost: bool,
     /// Only modes below this one are tried: the others have failed.
     below: Option<Mode>,
+    read_ahead: Option<ReadAhead>,
+}
+
+/// A read that was started and not asked for since.
+#[derive(Debug)]
+struct ReadAhead {
+    first_block: u64,
+    /// What has come of it, if something else was asked of the card since; else the host has it.
+    ended: Option<Result<Buffer, Error>>,
 }
 
 impl<H: Host> Card<H> {
     /// A slot called `name` behind `host`; nothing is touched.
     pub fn new(name: &'static str, kind: CardKind, host: H) -> Self {
-        Self { name, kind, host, identity: None, lost: true, below: None }
+        Self { name, kind, host, identity: None, lost: true, below: None, read_ahead: None }
     }
 
     /// Finds out what is in the slot and brings it to its best mode. May be called again, when a
@@ -133,6 +143,7 @@ impl<H: Host> Card<H> {
     /// # Errors
     /// [`Error::NoCard`] after less than 0.1 s if nothing answers; otherwise what failed last.
     pub fn identify(&mut self) -> Result<(), Error> {
+        self.end_read_ahead();
         self.identity = None;
         self.below = None;
         self.identify_in_slower_modes()
@@ -144,10 +155,15 @@ impl<H: Host> Card<H> {
     }
 
     /// Ends all use: no DMA and no card clock from here on, and the card in a state in which an
-    /// operating system can identify it. Another read identifies it anew.
+    /// operating system can identify it. A read that was started is broken off. Another read
+    /// identifies it anew.
     pub fn stop(&mut self) {
         self.lost = true;
         self.host.stop();
+        if let Some(ReadAhead { ended: ended @ None, .. }) = &mut self.read_ahead {
+            self.host.finish();
+            *ended = Some(Err(Error::NoCard));
+        }
     }
 
     /// `error`, with this device and `block`, for those who know no cards.
@@ -161,15 +177,33 @@ impl<H: Host> Card<H> {
     /// If the length is not a multiple of 512.
     pub fn read_blocks(&mut self, first_block: u64, destination: &mut [u8]) -> Result<(), Error> {
         assert!(destination.len().is_multiple_of(BLOCK_SIZE), "whole blocks only");
+        self.end_read_ahead();
         self.check_range(first_block, destination.len())?;
+        self.read_patiently(first_block, destination, None)
+    }
+
+    /// Reads, after the first attempt at it has `failed` or before it.
+    fn read_patiently(
+        &mut self,
+        first_block: u64,
+        destination: &mut [u8],
+        failed: Option<Error>,
+    ) -> Result<(), Error> {
         let mut block = first_block;
         let mut rest = destination;
         let mut most = MOST_BLOCKS;
         let mut attempt = 0;
+        let mut failed = failed;
         while !rest.is_empty() {
-            let identity = self.ready()?;
             let length = rest.len().min(most * BLOCK_SIZE);
-            match read_chunk(&mut self.host, &identity, block, &mut rest[..length]) {
+            let done = match failed.take() {
+                Some(error) => Err(error),
+                None => {
+                    let identity = self.ready()?;
+                    read_chunk(&mut self.host, &identity, block, &mut rest[..length])
+                }
+            };
+            match done {
                 Ok(()) => {
                     block += (length / BLOCK_SIZE) as u64;
                     rest = &mut rest[length..];
@@ -184,6 +218,79 @@ impl<H: Host> Card<H> {
         Ok(())
     }
 
+    /// Starts to read blocks into all of `buffer`. From then on its errors are those of
+    /// [`Card::finish_read`].
+    ///
+    /// # Errors
+    /// The buffer: not in this way, or not now. [`Card::read_blocks`] reads all the same.
+    ///
+    /// # Panics
+    /// If the length is not a multiple of 512.
+    pub fn start_read(&mut self, first_block: u64, buffer: Buffer) -> Result<(), Buffer> {
+        assert!(buffer.len().is_multiple_of(BLOCK_SIZE), "whole blocks only");
+        let fits = self.check_range(first_block, buffer.len()).is_ok()
+            && (1..=MOST_BLOCKS).contains(&(buffer.len() / BLOCK_SIZE));
+        let identity = match self.identity {
+            Some(identity) if fits && !self.lost && self.read_ahead.is_none() => identity,
+            _ => return Err(buffer),
+        };
+        let ended = match start_range(&mut self.host, &identity, first_block, buffer) {
+            Ok(()) => None,
+            Err(Finished { outcome: Err(Error::Unreachable), buffer: Some(buffer) }) => {
+                return Err(buffer);
+            }
+            Err(finished) => Some(self.settle_read(first_block, finished)),
+        };
+        self.read_ahead = Some(ReadAhead { first_block, ended });
+        Ok(())
+    }
+
+    /// Waits for the blocks that were started to be read; repeats what failed, as
+    /// [`Card::read_blocks`] does.
+    ///
+    /// # Errors
+    /// [`Error::NoCard`] if the card was stopped since, or nothing was started; otherwise what
+    /// failed last.
+    pub fn finish_read(&mut self) -> Result<Buffer, Error> {
+        self.end_read_ahead();
+        let ended = self.read_ahead.take().and_then(|read_ahead| read_ahead.ended);
+        ended.unwrap_or(Err(Error::NoCard))
+    }
+
+    /// Ends a read that was started and that nobody wants any longer, without repeating it.
+    pub fn abandon_read(&mut self) {
+        if let Some(ReadAhead { first_block, ended: None }) = self.read_ahead.take()
+            && let Some(Finished { outcome: Err(error), .. }) = self.host.finish()
+        {
+            // The card may be sending still. Whoever reads next hears of what is wrong with it.
+            let _ = self.recover(error, first_block, 1, SETTLE);
+        }
+    }
+
+    /// Lets a read that goes on come to its end, and keeps what has come of it.
+    fn end_read_ahead(&mut self) {
+        if let Some(ReadAhead { first_block, ended: None }) = self.read_ahead
+            && let Some(finished) = self.host.finish()
+        {
+            let ended = Some(self.settle_read(first_block, finished));
+            self.read_ahead = Some(ReadAhead { first_block, ended });
+        }
+    }
+
+    /// What has come of a read that was started at `first_block`; a failed one is repeated.
+    fn settle_read(&mut self, first_block: u64, finished: Finished) -> Result<Buffer, Error> {
+        let Finished { outcome, buffer } = finished;
+        match (outcome.and_then(|answer| check(18, answer)), buffer) {
+            (Ok(()), Some(buffer)) => Ok(buffer),
+            (Err(error), Some(mut buffer)) => {
+                self.read_patiently(first_block, &mut buffer, Some(error))?;
+                Ok(buffer)
+            }
+            (Err(error), None) => Err(error),
+            (Ok(()), None) => Err(Error::Unreachable),
+        }
+    }
+
     /// Writes whole blocks from `first_block` on; they are on the medium when it returns. Repeats
     /// what fails, in slower modes if need be: the same blocks may be written any number of times.
     ///
@@ -194,6 +301,7 @@ impl<H: Host> Card<H> {
     /// If the length is not a multiple of 512.
     pub fn write_blocks(&mut self, first_block: u64, source: &[u8]) -> Result<(), Error> {
         assert!(source.len().is_multiple_of(BLOCK_SIZE), "whole blocks only");
+        self.end_read_ahead();
         self.check_range(first_block, source.len())?;
         let mut block = first_block;
         let mut rest = source;
@@ -434,18 +542,41 @@ fn read_range(
     block: u64,
     destination: &mut [u8],
 ) -> Result<(), Error> {
-    let argument = identity.argument(block)?;
     let count = destination.len() / BLOCK_SIZE;
     if count == 1 {
-        return read_one(host, 17, argument, destination);
+        return read_one(host, 17, identity.argument(block)?, destination);
     }
+    let (command, stop) = announce(host, identity, block, count)?;
+    check(18, host.read(Transfer { command, block_size: 512, stop, destination })?)
+}
+
+/// Starts to read blocks with one command.
+fn start_range(
+    host: &mut impl Host,
+    identity: &Identity,
+    block: u64,
+    buffer: Buffer,
+) -> Result<(), Finished> {
+    match announce(host, identity, block, buffer.len() / BLOCK_SIZE) {
+        Ok((command, stop)) => host.start(Incoming { command, stop, buffer }),
+        Err(error) => Err(Finished { outcome: Err(error), buffer: Some(buffer) }),
+    }
+}
+
+/// Tells the card how many blocks will be asked for, if it listens. Returns the command that asks,
+/// and whether the controller has to stop it.
+fn announce(
+    host: &mut impl Host,
+    identity: &Identity,
+    block: u64,
+    count: usize,
+) -> Result<(Command, bool), Error> {
+    let command = Command::new(18, identity.argument(block)?, ResponseKind::Short);
     if identity.set_block_count {
         let count = u32::try_from(count).map_err(|_| Error::OutOfRange)?;
         check(23, host.command(Command::new(23, count, ResponseKind::Short))?)?;
     }
-    let command = Command::new(18, argument, ResponseKind::Short);
-    let stop = !identity.set_block_count;
-    check(18, host.read(Transfer { command, block_size: 512, stop, destination })?)
+    Ok((command, !identity.set_block_count))
 }
 
 /// Blocks where the bus master reaches them.
@@ -541,6 +672,22 @@ impl<H: Host> BlockDevice for Card<H> {
             log::error!("{}, block {first_block}: {error}", self.name);
             self.locate(error, first_block)
         })
+    }
+
+    fn start(&mut self, first_block: u64, buffer: Buffer) -> Result<(), Buffer> {
+        self.start_read(first_block, buffer)
+    }
+
+    fn finish(&mut self) -> Result<Buffer, block::Error> {
+        let first_block = self.read_ahead.as_ref().map_or(0, |read_ahead| read_ahead.first_block);
+        self.finish_read().map_err(|error| {
+            log::error!("{}, block {first_block}: {error}", self.name);
+            self.locate(error, first_block)
+        })
+    }
+
+    fn abandon(&mut self) {
+        self.abandon_read();
     }
 
     fn is_writable(&self) -> bool {

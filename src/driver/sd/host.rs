@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use crate::time::Clock;
+use crate::{dma::Buffer, time::Clock};
 
 /// Bus timing, from the slowest to the fastest that is tried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -229,6 +229,27 @@ pub struct Transfer<'a> {
     pub destination: &'a mut [u8],
 }
 
+/// A command that brings whole blocks of 512 bytes from the card while the processor does something
+/// else.
+#[derive(Debug)]
+pub struct Incoming {
+    /// The command.
+    pub command: Command,
+    /// Whether the controller ends the transfer with CMD12, because its length was not announced.
+    pub stop: bool,
+    /// Where the data goes: at most 65,535 blocks.
+    pub buffer: Buffer,
+}
+
+/// How what was started has ended.
+#[derive(Debug)]
+pub struct Finished {
+    /// The card's answers.
+    pub outcome: Result<Response, Error>,
+    /// The buffer; lost if the controller cannot be stopped, because it may still write there.
+    pub buffer: Option<Buffer>,
+}
+
 /// A command that takes blocks of 512 bytes to the card.
 #[derive(Debug)]
 pub struct Outgoing<'a> {
@@ -350,6 +371,14 @@ pub trait Host: Clock {
     fn command(&mut self, command: Command) -> Result<Response, Error>;
     /// Sends a command and receives its data.
     fn read(&mut self, transfer: Transfer<'_>) -> Result<Response, Error>;
+    /// Sends a command and returns when the card has answered it; its data comes by itself, until
+    /// [`Host::finish`]. Whatever moves something on the bus before then breaks it off.
+    ///
+    /// # Errors
+    /// How it has ended already.
+    fn start(&mut self, incoming: Incoming) -> Result<(), Finished>;
+    /// Waits for the end of what was started; `None` if nothing was.
+    fn finish(&mut self) -> Option<Finished>;
     /// What the slot's write-protect switch says; `false` where there is none.
     fn write_protected(&self) -> bool;
     /// Sends a command and its data, and waits while the card is busy with it, for three seconds

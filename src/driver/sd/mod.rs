@@ -18,6 +18,6 @@ mod write;
 
 pub use card::Card;
 pub use host::{
-    BusWidth, Command, Error, Fault, Host, Limits, Mode, ModeLimit, Outgoing, Response,
-    ResponseKind, Signalling, Timing, Transfer,
+    BusWidth, Command, Error, Fault, Finished, Host, Incoming, Limits, Mode, ModeLimit, Outgoing,
+    Response, ResponseKind, Signalling, Timing, Transfer,
 };

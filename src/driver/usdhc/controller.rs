@@ -20,7 +20,7 @@ use super::{
 use crate::{
     driver::sd::{BusWidth, Command, Error, Fault, Mode, Response, ResponseKind, Timing},
     mmio::Bus,
-    time::{Clock, poll},
+    time::{Clock, Deadline, poll, poll_until},
 };
 
 /// VEND_SPEC after reset, and with the bits of older members of the family that run their clocks
@@ -86,6 +86,15 @@ pub(super) struct Data {
     pub(super) stop: bool,
     /// Bus address of the descriptor table.
     pub(super) table: u32,
+}
+
+/// A command that the card has answered; its data may still move.
+#[derive(Debug)]
+pub(super) struct Begun {
+    command: Command,
+    response: Response,
+    /// What moves, and until when it has to be there.
+    data: Option<(Data, Deadline)>,
 }
 
 type Status = LocalRegisterCopy<u32, INT_STATUS::Register>;
@@ -248,14 +257,30 @@ impl<B: Bus, C: Clock> Controller<B, C> {
     /// Sends a command, with or without data, and waits for its end. After an error the lines are
     /// reset: no DMA goes on.
     pub(super) fn run(&mut self, command: Command, data: Option<Data>) -> Result<Response, Error> {
-        let done = self.try_run(command, data);
+        let begun = self.begin(command, data)?;
+        self.end(begun)
+    }
+
+    /// Sends a command and waits for its answer; its data moves by itself, and is to be waited for
+    /// with [`Self::end`] before anything else. After an error the lines are reset: no DMA goes on.
+    pub(super) fn begin(&mut self, command: Command, data: Option<Data>) -> Result<Begun, Error> {
+        let begun = self.try_begin(command, data);
+        if begun.is_err() {
+            self.reset_lines()?;
+        }
+        begun
+    }
+
+    /// Waits for the end of what was begun. After an error the lines are reset: no DMA goes on.
+    pub(super) fn end(&mut self, begun: Begun) -> Result<Response, Error> {
+        let done = self.try_end(begun);
         if done.is_err() {
             self.reset_lines()?;
         }
         done
     }
 
-    fn try_run(&mut self, command: Command, data: Option<Data>) -> Result<Response, Error> {
+    fn try_begin(&mut self, command: Command, data: Option<Data>) -> Result<Begun, Error> {
         let busy = command.response == ResponseKind::ShortBusy;
         self.wait_until_ready(data.is_some() || busy && command.index != STOP)?;
         self.clear_status();
@@ -266,22 +291,34 @@ impl<B: Bus, C: Clock> Controller<B, C> {
         self.write_mix(data.map_or(Mix::new(0, 0, 0), |data| mix_of(command, data)));
         self.registers.write(CMD_XFR_TYP, type_of(command, data.is_some()));
 
-        self.wait_for(command.index, COMMAND, INT_STATUS::CC::SET)?;
-        let mut response = Response(CMD_RSP.map(|register| self.registers.read(register).get()));
-        if let Some(data) = data {
-            let waits = match data.direction {
-                Direction::FromCard => DATA,
-                Direction::ToCard => PROGRAM,
-            };
-            let time = waits + self.duration(data) * SLOWNESS;
-            self.wait_for(command.index, time, INT_STATUS::TC::SET)?;
+        let answered = Deadline::after(&self.clock, COMMAND);
+        self.wait_for(command.index, answered, INT_STATUS::CC::SET)?;
+        let response = Response(CMD_RSP.map(|register| self.registers.read(register).get()));
+        let data = data.map(|data| (data, self.deadline(data)));
+        Ok(Begun { command, response, data })
+    }
+
+    fn try_end(&mut self, begun: Begun) -> Result<Response, Error> {
+        let Begun { command, mut response, data } = begun;
+        if let Some((_, deadline)) = data {
+            self.wait_for(command.index, deadline, INT_STATUS::TC::SET)?;
             // The answer to the controller's own CMD12.
             response.0[3] = self.registers.read(CMD_RSP[3]).get();
         }
-        if busy || data.is_some_and(|data| data.direction == Direction::ToCard) {
+        let to_card = data.is_some_and(|(data, _)| data.direction == Direction::ToCard);
+        if to_card || command.response == ResponseKind::ShortBusy {
             self.wait_while_busy(command.index)?;
         }
         Ok(response)
+    }
+
+    /// Until when `data`, which begins to move now, has to be there.
+    fn deadline(&self, data: Data) -> Deadline {
+        let waits = match data.direction {
+            Direction::FromCard => DATA,
+            Direction::ToCard => PROGRAM,
+        };
+        Deadline::after(&self.clock, waits + self.duration(data) * SLOWNESS)
     }
 
     /// Searches the sampling point: the controller compares tuning blocks by itself.
@@ -364,7 +401,7 @@ impl<B: Bus, C: Clock> Controller<B, C> {
 
     /// Resets the command and data circuits, one after the other. Where that does not help,
     /// everything: DMA must not go on into memory that is handed back.
-    fn reset_lines(&self) -> Result<(), Error> {
+    pub(super) fn reset_lines(&self) -> Result<(), Error> {
         let reset = self.pulse(SYS_CTRL::RSTC::SET).and(self.pulse(SYS_CTRL::RSTD::SET));
         if reset.is_err() {
             self.pulse(SYS_CTRL::RSTA::SET)?;
@@ -394,10 +431,10 @@ impl<B: Bus, C: Clock> Controller<B, C> {
     fn wait_for(
         &self,
         index: u8,
-        time: Duration,
+        deadline: Deadline,
         event: FieldValue<u32, INT_STATUS::Register>,
     ) -> Result<(), Error> {
-        poll(&self.clock, time, || {
+        poll_until(&self.clock, deadline, || {
             let status = self.registers.read(INT_STATUS);
             match self.error(index, status) {
                 Some(error) => Some(Err(error)),

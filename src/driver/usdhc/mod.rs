@@ -24,13 +24,13 @@ use embedded_hal::{
 pub use self::{adma::Buffers, controller::Sampling};
 use self::{
     adma::{Layout, Table},
-    controller::{Controller, Data, Direction},
+    controller::{Begun, Controller, Data, Direction},
 };
 use super::{
     gpio::Pin,
     sd::{
-        Card, Command, Error, Host, Limits, Mode, Outgoing, Response, ResponseKind, Signalling,
-        Timing, Transfer,
+        Card, Command, Error, Fault, Finished, Host, Incoming, Limits, Mode, Outgoing, Response,
+        ResponseKind, Signalling, Timing, Transfer,
     },
 };
 use crate::{
@@ -47,7 +47,7 @@ const FIRST_CLOCKS_US: u32 = 1000;
 
 /// A uSDHC with its slot.
 #[derive(Debug)]
-pub struct Usdhc<'a, B, C, D, P> {
+pub struct Usdhc<'a, B: Bus, C: Clock, D: Dma, P> {
     controller: Controller<B, C>,
     dma: D,
     buffers: &'a mut Buffers,
@@ -56,6 +56,24 @@ pub struct Usdhc<'a, B, C, D, P> {
     detect: Option<P>,
     /// Nothing says that the card needs to lose its power before it is used.
     trusts_power: bool,
+    read_ahead: ReadAhead,
+}
+
+/// A read that goes on by itself.
+#[derive(Debug)]
+enum ReadAhead {
+    None,
+    Underway(Underway),
+    /// It was broken off before it was waited for.
+    BrokenOff(Finished),
+}
+
+/// What the controller works with meanwhile. The descriptors are in its [`Buffers`].
+#[derive(Debug)]
+struct Underway {
+    begun: Begun,
+    buffer: dma::Lent,
+    table: u32,
 }
 
 /// The card slot of a board: starts clocks, multiplexes pads, and puts the driver together. Does
@@ -74,8 +92,8 @@ pub fn open<'a, B: Bus + Copy, C: Clock, D: Dma>(
     let power = slot.power.map(|power| Pin::output(bus, power.line));
     let trusts_power = power.as_ref().is_some_and(Pin::is_set_on);
     let detect = slot.detect.map(|line| Pin::input(bus, line));
-    let host = Usdhc::new(slot, bus, clock, dma, buffers, power, detect);
-    let host = Usdhc { trusts_power, ..host };
+    let mut host = Usdhc::new(slot, bus, clock, dma, buffers, power, detect);
+    host.trusts_power = trusts_power;
     Card::new(slot.name, slot.kind, host)
 }
 
@@ -92,7 +110,8 @@ impl<'a, B: Bus, C: Clock, D: Dma, P: OutputPin + InputPin> Usdhc<'a, B, C, D, P
         detect: Option<P>,
     ) -> Self {
         let controller = Controller::new(bus, slot.usdhc, clock, slot.clock.hertz, slot.sampling);
-        Self { controller, dma, buffers, slot, power, detect, trusts_power: false }
+        let (trusts_power, read_ahead) = (false, ReadAhead::None);
+        Self { controller, dma, buffers, slot, power, detect, trusts_power, read_ahead }
     }
 
     fn delay(&self, microseconds: u32) {
@@ -133,6 +152,43 @@ impl<'a, B: Bus, C: Clock, D: Dma, P: OutputPin + InputPin> Usdhc<'a, B, C, D, P
     }
 }
 
+impl<B: Bus, C: Clock, D: Dma, P> Usdhc<'_, B, C, D, P> {
+    /// The controller, which nothing keeps busy: a read that goes on is broken off.
+    fn free_controller(&mut self) -> &mut Controller<B, C> {
+        match mem::replace(&mut self.read_ahead, ReadAhead::None) {
+            ReadAhead::Underway(underway) => {
+                let stopped = self.controller.reset_lines();
+                let outcome = stopped.and(Err(Error::Controller(Fault::Silent)));
+                let finished = self.take_back(underway.buffer, underway.table, outcome);
+                self.read_ahead = ReadAhead::BrokenOff(finished);
+            }
+            before => self.read_ahead = before,
+        }
+        &mut self.controller
+    }
+
+    /// What a read has come to, after the controller has finished or was reset.
+    fn take_back(
+        &self,
+        buffer: dma::Lent,
+        table: u32,
+        outcome: Result<Response, Error>,
+    ) -> Finished {
+        if outcome == Err(Error::Controller(Fault::Reset)) {
+            return Finished { outcome, buffer: None };
+        }
+        self.dma.end_send(&self.buffers.table, table);
+        Finished { outcome, buffer: Some(buffer.end(&self.dma)) }
+    }
+}
+
+/// Nothing may be written to memory, or read from it, after the driver is gone.
+impl<B: Bus, C: Clock, D: Dma, P> Drop for Usdhc<'_, B, C, D, P> {
+    fn drop(&mut self) {
+        self.free_controller();
+    }
+}
+
 impl<B: Bus, C: Clock, D: Dma, P> Clock for Usdhc<'_, B, C, D, P> {
     fn now(&self) -> Duration {
         self.controller.clock().now()
@@ -163,7 +219,7 @@ impl<B: Bus, C: Clock, D: Dma, P: OutputPin + InputPin> Host for Usdhc<'_, B, C,
     }
 
     fn restart(&mut self) -> Result<(), Error> {
-        self.controller.halt();
+        self.free_controller().halt();
         // The first time, a card may keep its power: at its first voltage, CMD0 takes it out of any
         // state, and losing power takes as long as all the rest together. If it is not there,
         // whoever used it before has left it at 1.8 V all the same: identification shows that.
@@ -186,22 +242,22 @@ impl<B: Bus, C: Clock, D: Dma, P: OutputPin + InputPin> Host for Usdhc<'_, B, C,
         let hertz = self.slot.limits.hertz(mode.timing);
         let hertz = hertz.unwrap_or(Timing::Default.max_hertz());
         self.drive_pads(mode.timing);
-        self.controller.set_mode(mode, hertz)
+        self.free_controller().set_mode(mode, hertz)
     }
 
     fn switch_to_1v8(&mut self) -> Result<(), Error> {
         let settle_us = self.slot.voltage_settle_us;
         // The clock stands still for at least 5 ms.
         let settle = |clock: &C| Delay(clock).delay_us(settle_us.max(5_000));
-        self.controller.switch_to_1v8(settle)
+        self.free_controller().switch_to_1v8(settle)
     }
 
     fn tune(&mut self, index: u8) -> Result<(), Error> {
-        self.controller.tune(index)
+        self.free_controller().tune(index)
     }
 
     fn command(&mut self, command: Command) -> Result<Response, Error> {
-        self.controller.run(command, None)
+        self.free_controller().run(command, None)
     }
 
     fn read(&mut self, transfer: Transfer<'_>) -> Result<Response, Error> {
@@ -209,6 +265,7 @@ impl<B: Bus, C: Clock, D: Dma, P: OutputPin + InputPin> Host for Usdhc<'_, B, C,
         let blocks = destination.len() / usize::from(block_size).max(1);
         let blocks = u16::try_from(blocks).map_err(|_| Error::OutOfRange)?;
         let layout = Layout::of(destination);
+        self.free_controller();
         let Buffers { table, head, tail } = &mut *self.buffers;
 
         let response = {
@@ -234,6 +291,45 @@ impl<B: Bus, C: Clock, D: Dma, P: OutputPin + InputPin> Host for Usdhc<'_, B, C,
         Ok(response)
     }
 
+    fn start(&mut self, incoming: Incoming) -> Result<(), Finished> {
+        let Incoming { command, stop, buffer } = incoming;
+        let refused = |error, buffer| Finished { outcome: Err(error), buffer: Some(buffer) };
+        let Ok(blocks) = u16::try_from(buffer.len() / BLOCK_SIZE) else {
+            return Err(refused(Error::OutOfRange, buffer));
+        };
+        self.free_controller();
+        let buffer = dma::Lent::begin(&self.dma, buffer)
+            .map_err(|(error, buffer)| refused(unreachable(error), buffer))?;
+        let mut table = Table::new(&mut self.buffers.table);
+        if !table.add(buffer.bus_address(), buffer.length()) {
+            return Err(refused(Error::OutOfRange, buffer.end(&self.dma)));
+        }
+        let table = match self.dma.begin_send(table.finish()) {
+            Ok(table) => table,
+            Err(error) => return Err(refused(unreachable(error), buffer.end(&self.dma))),
+        };
+        let direction = Direction::FromCard;
+        let data = Data { direction, block_size: 512, blocks, stop, table };
+        match self.controller.begin(command, Some(data)) {
+            Ok(begun) => {
+                self.read_ahead = ReadAhead::Underway(Underway { begun, buffer, table });
+                Ok(())
+            }
+            Err(error) => Err(self.take_back(buffer, table, Err(error))),
+        }
+    }
+
+    fn finish(&mut self) -> Option<Finished> {
+        match mem::replace(&mut self.read_ahead, ReadAhead::None) {
+            ReadAhead::None => None,
+            ReadAhead::BrokenOff(finished) => Some(finished),
+            ReadAhead::Underway(Underway { begun, buffer, table }) => {
+                let outcome = self.controller.end(begun);
+                Some(self.take_back(buffer, table, outcome))
+            }
+        }
+    }
+
     fn write_protected(&self) -> bool {
         self.slot.protect && self.controller.is_locked()
     }
@@ -241,6 +337,7 @@ impl<B: Bus, C: Clock, D: Dma, P: OutputPin + InputPin> Host for Usdhc<'_, B, C,
     fn write(&mut self, outgoing: Outgoing<'_>) -> Result<Response, Error> {
         let Outgoing { command, stop, source } = outgoing;
         let blocks = u16::try_from(source.len() / BLOCK_SIZE).map_err(|_| Error::OutOfRange)?;
+        self.free_controller();
         let source = dma::Send::begin(&self.dma, source).map_err(unreachable)?;
         if !source.bus_address().is_multiple_of(4) {
             return Err(Error::Unreachable);
@@ -258,6 +355,7 @@ impl<B: Bus, C: Clock, D: Dma, P: OutputPin + InputPin> Host for Usdhc<'_, B, C,
     }
 
     fn stop(&mut self) {
+        self.free_controller();
         if self.controller.is_running() {
             // A soldered eMMC and a card at 3.3 V can be identified again after CMD0.
             let _ = self.controller.run(Command::new(0, 0, ResponseKind::None), None);

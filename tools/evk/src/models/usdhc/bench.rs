@@ -90,6 +90,21 @@ impl Bench {
         self.now.get() - Duration::from_secs(1)
     }
 
+    /// The processor has something else to do for `time`.
+    pub fn spend(&self, time: Duration) {
+        self.pass(time);
+    }
+
+    /// Somebody pulls the card; the slot's switch says so.
+    pub fn pull(&self) {
+        self.controller.borrow_mut().pull(self.now.get());
+    }
+
+    /// Pieces of memory that the driver has handed over and not taken back.
+    pub fn handed_over(&self) -> usize {
+        self.memory.borrow().regions.len()
+    }
+
     /// All broken rules.
     pub fn broken_rules(&self) -> Vec<String> {
         self.rules.list()

@@ -154,6 +154,8 @@ pub struct Controller {
     tuning: (u32, u32),
     strobe_locks: bool,
     dead: bool,
+    jammed: bool,
+    data_time: Duration,
 }
 
 impl Controller {
@@ -177,6 +179,8 @@ impl Controller {
             tuning: (0, 0),
             strobe_locks: true,
             dead: false,
+            jammed: false,
+            data_time: Duration::ZERO,
         }
     }
 
@@ -205,6 +209,16 @@ impl Controller {
         self.dead = true;
     }
 
+    /// The end of the data that moves is never told.
+    pub fn stall(&mut self) {
+        self.events.retain(|event| !event.ends_data);
+    }
+
+    /// What goes on never ends, and no reset either.
+    pub fn jam(&mut self) {
+        self.jammed = true;
+    }
+
     /// Something goes wrong with the card for good.
     pub fn weaken(&mut self, weakness: Weakness) {
         if let Some(card) = &mut self.card {
@@ -216,6 +230,16 @@ impl Controller {
     pub fn insert(&mut self, card: Option<Box<dyn Card>>) {
         self.switch_closed = card.is_some();
         self.card = card;
+    }
+
+    /// Somebody pulls the card: what of its data is not there at `now` never comes.
+    pub fn pull(&mut self, now: Duration) {
+        self.advance(now);
+        self.insert(None);
+        let at = now + self.time_out();
+        for event in self.events.iter_mut().filter(|event| event.status & bit::TC != 0) {
+            (event.at, event.status) = (at, bit::DTOE);
+        }
     }
 
     /// Whether the slot's switch says that a card is there.
@@ -231,6 +255,11 @@ impl Controller {
     /// All commands so far.
     pub fn issued(&self) -> &[Issued] {
         &self.issued
+    }
+
+    /// How long the card was at work on commands with data, from the command to the end of the data.
+    pub fn data_time(&self) -> Duration {
+        self.data_time
     }
 
     /// The card clock that is set, in hertz, running or not.
@@ -254,7 +283,7 @@ impl Controller {
 
     /// Whether a transfer is under way at `now`.
     pub fn is_dma_active(&self, now: Duration) -> bool {
-        self.events.iter().any(|event| event.ends_data && event.at > now)
+        self.jammed || self.events.iter().any(|event| event.ends_data && event.at > now)
     }
 
     /// When the next thing happens that a read sees, if something is under way.
@@ -290,6 +319,9 @@ impl Controller {
         if self.dead {
             return 0;
         }
+        if self.jammed {
+            return self.get(offset);
+        }
         self.advance(now);
         match offset {
             PRES_STATE => self.present_state(now),
@@ -306,6 +338,10 @@ impl Controller {
     /// A store at `offset`.
     pub fn write(&mut self, offset: u32, value: u32, now: Duration, memory: &mut dyn Memory) {
         if self.dead {
+            return;
+        }
+        if self.jammed {
+            self.set(offset, value & !(bit::CC | bit::TC));
             return;
         }
         self.advance(now);
@@ -486,6 +522,8 @@ impl Controller {
             self.inhibit_data = true;
             if answered && reply.data {
                 self.transfer(index, blocks, fault, at, memory);
+                let end = self.events.iter().map(|event| event.at).max();
+                self.data_time += end.unwrap_or(now).saturating_sub(now);
             } else {
                 let at = at + self.time_out();
                 let status = if answered { bit::DTOE } else { 0 };
