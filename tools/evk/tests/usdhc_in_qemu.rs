@@ -22,7 +22,7 @@ use firn::{
     block::{BlockDevice as _, SharedDevice, cache::Cache},
     board::{BOARD, CardSlot},
     boot::Store,
-    dma::{ALIGNMENT, Dma, Error},
+    dma::{ALIGNMENT, Buffer, Dma, Error},
     driver::{
         sd,
         usdhc::{self, Buffers},
@@ -215,6 +215,21 @@ fn read_everything(slot: &'static CardSlot, bus: u32, size: u64) {
         let wanted = (first..).map(content);
         assert!(memory[offset..].iter().copied().eq(wanted.take(blocks * 512)), "block {block}");
     }
+    // Data that comes while the processor does something else, and a read in between.
+    for (block, blocks) in [(0, 1), (5, 1024), (16, 256)] {
+        card.start_read(block, Buffer::new(blocks * 512)).unwrap();
+        let mut between = [0; 1024];
+        card.read_blocks(3, &mut between).unwrap();
+        assert!(between.iter().copied().eq((3 * 512..).map(content).take(1024)));
+        let read = card.finish_read().unwrap();
+        let wanted = (block * 512..).map(content).take(blocks * 512);
+        assert!(read.iter().copied().eq(wanted), "block {block}");
+        card.start_read(block, read).unwrap();
+        card.abandon_read();
+    }
+    card.start_read(1, Buffer::new(65_536)).unwrap();
+    card.stop();
+    card.finish_read().unwrap_err();
     let mut last = [1; 512];
     card.read_blocks(size / 512 - 1, &mut last).unwrap();
     assert_eq!(last, [0; 512]);
