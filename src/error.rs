@@ -73,6 +73,7 @@ codes! {
     601 DeviceTreeCorrupt "the device tree is damaged";
     602 DeviceTreeMissing "no device tree for this board";
     603 DeviceTreeEdit "the device tree cannot be patched";
+    604 OverlayUnusable "the device tree overlay cannot be applied";
     // 7xx: the stages themselves
     701 ProcessorException "the processor took an exception";
     702 Panic "a stage found itself in an impossible state";

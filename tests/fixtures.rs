@@ -133,6 +133,26 @@ fn dtc_makes_the_device_trees_of_their_sources() {
 }
 
 #[test]
+#[ignore = "needs dtc; cargo xtask test runs it"]
+fn dtc_makes_the_overlays_of_their_sources() {
+    let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/devicetree/overlays");
+    for (source, made) in [
+        ("base.dts", "base.dtb"),
+        ("codec.dtso", "codec.dtbo"),
+        ("card.dtso", "card.dtbo"),
+        ("numbered.dtso", "numbered.dtbo"),
+        ("unknown.dtso", "unknown.dtbo"),
+    ] {
+        let source = format!("{directory}/{source}");
+        let arguments = ["-q", "-@", "-I", "dts", "-O", "dtb", &source];
+        let output = Command::new("dtc").args(arguments).output().expect("dtc");
+        assert!(output.status.success(), "{source}: {}", String::from_utf8_lossy(&output.stderr));
+        let kept = fs::read(format!("{directory}/{made}")).expect("a fixture");
+        assert!(output.stdout == kept, "{source} was changed, not compiled");
+    }
+}
+
+#[test]
 #[ignore = "needs mkfs; cargo xtask test runs it"]
 fn of_two_file_systems_made_on_a_volume_the_newer_is_mounted() {
     let scratch = Scratch::new("twice");

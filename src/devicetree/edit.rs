@@ -7,8 +7,11 @@ use alloc::{string::String, vec::Vec};
 use core::{fmt, ops::Range};
 
 use super::{
-    DeviceTree, MAGIC, MAX_SIZE, Node, is_name,
+    DeviceTree, MAGIC, MAX_SIZE, Node,
+    excerpt::Excerpt,
+    is_name,
     read::components,
+    rewrite::{Rewrite, Values},
     tokens::{BEGIN_NODE, END_NODE, PROPERTY, TAG_SIZE, aligned},
     validate::{HEADER_SIZE, RESERVATION_SIZE, VERSION},
 };
@@ -21,8 +24,8 @@ const COMPATIBLE_VERSION: u32 = 16;
 #[derive(Clone, Debug)]
 pub struct DeviceTreeBuf {
     reservations: Vec<u8>,
-    structure: Vec<u8>,
-    strings: Vec<u8>,
+    pub(super) structure: Vec<u8>,
+    pub(super) strings: Vec<u8>,
     boot_cpu: u32,
 }
 
@@ -225,6 +228,32 @@ impl<'t> NodeMut<'t> {
         self.tree.replace(range, &token)
     }
 
+    /// Sets many properties in one pass; new ones come behind the others, in their order. Of those
+    /// with one name the last counts.
+    pub fn set_all<'p>(
+        &mut self,
+        properties: impl Iterator<Item = (&'p str, &'p [u8])>,
+    ) -> Result<(), Error> {
+        let mut values = Values::new(properties);
+        let offsets = self.tree.name_offsets(values.names())?;
+        let growth = values.room();
+        let node = self.as_node();
+        let mut rewrite = Rewrite::new(&self.tree.structure, growth)?;
+        for property in node.properties() {
+            if let Some(value) = values.take(property.name()) {
+                rewrite.keep_to(property.start);
+                rewrite.property(offsets.of(property.name())?, value)?;
+                rewrite.skip_to(property.end);
+            }
+        }
+        rewrite.keep_to(node.end_of_properties());
+        for (name, value) in values.rest() {
+            rewrite.property(offsets.of(name)?, value)?;
+        }
+        let structure = rewrite.finish();
+        self.tree.set_structure(structure)
+    }
+
     /// Sets a property to one cell.
     pub fn set_u32(&mut self, name: &str, value: u32) -> Result<(), Error> {
         self.set(name, &value.to_be_bytes())
@@ -292,7 +321,7 @@ impl<'t> NodeMut<'t> {
 }
 
 /// Appends `bytes`, then zeros up to where a token may lie.
-fn push_aligned(token: &mut Vec<u8>, bytes: &[u8]) {
+pub(super) fn push_aligned(token: &mut Vec<u8>, bytes: &[u8]) {
     token.extend_from_slice(bytes);
     token.resize(aligned(token.len()), 0);
 }
@@ -309,6 +338,11 @@ pub enum Error {
     },
     /// Not a name of a property, node or path.
     Name(String),
+    /// The heap is too small for what is being written.
+    NoMemory {
+        /// Bytes that it would take.
+        needed: usize,
+    },
 }
 
 impl Coded for Error {
@@ -324,19 +358,12 @@ impl fmt::Display for Error {
             Self::NoRoom { needed, room } => {
                 write!(f, "it needs {needed} bytes and has room for {room}")
             }
-            Self::Name(name) => write!(f, "{:?} is no name", Excerpt(name)),
+            Self::Name(name) => write!(f, "\"{}\" is no name", Excerpt(name)),
+            Self::NoMemory { needed } => {
+                write!(f, "the loader has no {needed} bytes of its own memory left")
+            }
         }
     }
 }
 
 impl core::error::Error for Error {}
-
-/// The beginning of a text that may be long.
-struct Excerpt<'a>(&'a str);
-
-impl fmt::Debug for Excerpt<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let end = self.0.char_indices().nth(40).map_or(self.0.len(), |(index, _)| index);
-        write!(f, "{:?}", &self.0[..end])
-    }
-}

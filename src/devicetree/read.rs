@@ -2,6 +2,7 @@
 //!
 //! Iterators end where a token cannot be read; in a validated tree that is its end.
 
+use alloc::{string::String, vec::Vec};
 use core::iter;
 
 use super::{
@@ -50,6 +51,35 @@ impl<'a> DeviceTree<'a> {
                 }
             }
         })
+    }
+
+    /// Shows all nodes with their paths, each before its children.
+    pub(super) fn visit(self, mut visit: impl FnMut(&str, Node<'a>)) {
+        let mut tokens = Tokens::new(self.structure, 0);
+        let mut path = String::new();
+        // Where the paths of the nodes end that are open.
+        let mut ends = Vec::new();
+        while let Ok(Located { start, end, token }) = tokens.next_of_node() {
+            match token {
+                Token::BeginNode { name } => {
+                    // Whatever the root is called, its path is this.
+                    if path != "/" {
+                        path.push('/');
+                    }
+                    if !ends.is_empty() {
+                        path.push_str(core::str::from_utf8(name).unwrap_or_default());
+                    }
+                    ends.push(path.len());
+                    visit(&path, Node { tree: self, start, name, body: end });
+                }
+                Token::EndNode => {
+                    ends.pop();
+                    path.truncate(ends.last().copied().unwrap_or_default());
+                }
+                Token::Property { .. } => {}
+                Token::End => return,
+            }
+        }
     }
 
     /// What `/memreserve/` keeps.
@@ -107,12 +137,7 @@ impl<'a> Node<'a> {
     /// Its properties, in their order.
     pub fn properties(self) -> impl Iterator<Item = Property<'a>> {
         let mut tokens = Tokens::new(self.tree.structure, self.body);
-        iter::from_fn(move || match tokens.next() {
-            Ok(Located { start, end, token: Token::Property { name_offset, value } }) => {
-                Some(Property { strings: self.tree.strings, name_offset, value, start, end })
-            }
-            _ => None,
-        })
+        iter::from_fn(move || Property::at(self.tree, tokens.next().ok()?))
     }
 
     /// A property by its name.
@@ -152,6 +177,13 @@ impl<'a> Node<'a> {
         })
     }
 
+    /// The number by which other nodes refer to it.
+    pub fn phandle(self) -> Option<u32> {
+        // The second is the name of old.
+        let property = self.property("phandle").or_else(|| self.property("linux,phandle"));
+        property.and_then(Property::as_u32).filter(|phandle| !matches!(*phandle, 0 | u32::MAX))
+    }
+
     /// Whether `name` is among the strings of its `compatible`.
     pub fn is_compatible(self, name: &str) -> bool {
         self.property("compatible").is_some_and(|list| list.strings().any(|entry| entry == name))
@@ -176,6 +208,15 @@ impl<'a> Node<'a> {
             self.property(name).and_then(Property::as_u32).map_or(default, |cells| cells as usize)
         };
         Cells { address: number("#address-cells", 2), size: number("#size-cells", 1) }
+    }
+
+    /// The names of its properties and of those of all nodes within it.
+    pub(super) fn names_of_properties(self) -> impl Iterator<Item = &'a str> {
+        let extent = self.extent();
+        let mut tokens = Tokens::new(self.tree.structure, extent.start);
+        let within =
+            iter::from_fn(move || tokens.next().ok().filter(|token| token.end <= extent.end));
+        within.filter_map(move |token| Some(Property::at(self.tree, token)?.name()))
     }
 
     /// Where its token, all it holds and its end token lie in the structure block.
@@ -233,6 +274,13 @@ pub struct Property<'a> {
 }
 
 impl<'a> Property<'a> {
+    /// One whose token was read.
+    pub(super) fn at(tree: DeviceTree<'a>, located: Located<'a>) -> Option<Self> {
+        let Located { start, end, token } = located;
+        let Token::Property { name_offset, value } = token else { return None };
+        Some(Self { strings: tree.strings, name_offset, value, start, end })
+    }
+
     /// Its name.
     pub fn name(self) -> &'a str {
         let name = name_at(self.strings, self.name_offset as usize).unwrap_or_default();

@@ -17,7 +17,7 @@ pub const MAX_SIZE: usize = 2 << 20;
 /// The version of the format that is read and written, of 2002 and still the only one in use.
 pub(super) const VERSION: u32 = 17;
 /// Nodes in nodes, as Linux (`drivers/of/fdt.c`) has them.
-const MAX_DEPTH: usize = 64;
+pub(super) const MAX_DEPTH: usize = 64;
 /// Bytes of an entry of the memory reservation block.
 pub(super) const RESERVATION_SIZE: usize = 16;
 

@@ -2,6 +2,7 @@
 //! judged by `dtc` and `fdtget`.
 
 use std::{
+    collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
     process::Command,
@@ -12,7 +13,7 @@ use firn::{
     devicetree::{
         DeviceTree, DeviceTreeBuf,
         chosen::{Boot, Chosen},
-        memory,
+        memory, overlay,
     },
     linux::{KernelImage, MemoryMap, Plan, Request, image},
     memory::Region,
@@ -28,27 +29,41 @@ fn tool(name: &str, arguments: &[&str], file: &Path) -> String {
 
 /// A tree as source, as dtc reads it.
 fn source(tree: &[u8]) -> String {
-    let file = tempfile::NamedTempFile::new().unwrap();
-    fs::write(file.path(), tree).unwrap();
-    tool("dtc", &["-q", "-I", "dtb", "-O", "dts"], file.path())
+    decompiled(tree, &["-q", "-I", "dtb", "-O", "dts"])
 }
 
-fn device_trees(directory: &Path, found: &mut Vec<PathBuf>) {
-    for entry in fs::read_dir(directory).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            device_trees(&path, found);
-        } else if path.extension().is_some_and(|extension| extension == "dtb") {
-            found.push(path);
+/// The same in the order of names, not the tree's own.
+fn sorted_source(tree: &[u8]) -> String {
+    decompiled(tree, &["-q", "-s", "-I", "dtb", "-O", "dts"])
+}
+
+fn decompiled(tree: &[u8], arguments: &[&str]) -> String {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    fs::write(file.path(), tree).unwrap();
+    tool("dtc", arguments, file.path())
+}
+
+/// All files below `directory` whose names end in `.extension`, in order.
+fn files_below(directory: &Path, extension: &str) -> Vec<PathBuf> {
+    let (mut found, mut ahead) = (Vec::new(), vec![directory.to_owned()]);
+    while let Some(directory) = ahead.pop() {
+        for entry in fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                ahead.push(path);
+            } else if path.extension().is_some_and(|one| one == extension) {
+                found.push(path);
+            }
         }
     }
+    found.sort();
+    found
 }
 
 #[test]
 #[ignore = "needs cargo xtask setup"]
 fn every_arm64_device_tree_of_debian_comes_back_as_it_was() {
-    let mut files = Vec::new();
-    device_trees(&Assets::locate().unwrap().dtbs, &mut files);
+    let files = files_below(&Assets::locate().unwrap().dtbs, "dtb");
     assert!(files.len() > 1000, "{} trees", files.len());
     for file in files {
         let original = fs::read(&file).unwrap();
@@ -59,6 +74,75 @@ fn every_arm64_device_tree_of_debian_comes_back_as_it_was() {
             assert_eq!(source(&written), source(&original), "{}", file.display());
         }
     }
+}
+
+/// What `fdtoverlay` makes of a tree and overlays, if it can.
+fn fdtoverlay(base: &Path, overlays: &[&Path]) -> Option<Vec<u8>> {
+    let made = tempfile::NamedTempFile::new().unwrap();
+    let output = Command::new(find_tool("fdtoverlay").expect("fdtoverlay"))
+        .args(["-i".as_ref(), base.as_os_str(), "-o".as_ref(), made.path().as_os_str()])
+        .args(overlays)
+        .output()
+        .unwrap();
+    output.status.success().then(|| fs::read(made.path()).unwrap())
+}
+
+/// What Firn makes of them.
+fn overlaid(base: &Path, overlays: &[&Path]) -> Result<Vec<u8>, overlay::Error> {
+    let base = fs::read(base).unwrap();
+    let mut base = DeviceTreeBuf::from(DeviceTree::validate(&base).unwrap());
+    for file in overlays {
+        let bytes = fs::read(file).unwrap();
+        overlay::apply(&mut base, DeviceTree::validate(&bytes).unwrap())?;
+    }
+    Ok(base.to_vec(0).unwrap())
+}
+
+/// The lines in which two texts differ, the first ones.
+fn differences(one: &str, other: &str) -> Vec<String> {
+    let lines = one.lines().zip(other.lines().chain(std::iter::repeat("")));
+    let differ = lines.filter(|(one, other)| one != other);
+    differ.map(|(one, other)| format!("{one} / {other}")).take(8).collect()
+}
+
+#[test]
+#[ignore = "needs cargo xtask setup"]
+fn debians_overlays_make_of_debians_trees_what_fdtoverlay_makes_of_them() {
+    let dtbs = Assets::locate().unwrap().dtbs;
+    let mut bases = files_below(&dtbs, "dtb");
+    bases.retain(|base| fs::read(base).unwrap().windows(11).any(|word| word == b"__symbols__"));
+    let overlays = files_below(&dtbs, "dtbo");
+    assert!(bases.len() > 100 && overlays.len() > 40, "{} {}", bases.len(), overlays.len());
+    let (mut same, mut refused, mut overwritten) = (0, 0, 0);
+    for overlay in &overlays {
+        for base in bases.iter().filter(|base| base.parent() == overlay.parent()) {
+            let place = format!("{} on {}", overlay.display(), base.display());
+            match (overlaid(base, &[overlay]), fdtoverlay(base, &[overlay])) {
+                (Ok(ours), Some(theirs)) => {
+                    let kept = phandles(&fs::read(base).unwrap());
+                    assert!(kept.is_subset(&phandles(&ours)), "{place}: a phandle is gone");
+                    if !kept.is_subset(&phandles(&theirs)) {
+                        overwritten += 1;
+                        continue;
+                    }
+                    let differences = differences(&sorted_source(&ours), &sorted_source(&theirs));
+                    assert!(differences.is_empty(), "{place}: {differences:#?}");
+                    same += 1;
+                }
+                (Err(_), None) => refused += 1,
+                (ours, theirs) => panic!("{place}: {ours:?}, {:?}", theirs.is_some()),
+            }
+        }
+    }
+    println!("{same} the same, {refused} refused by both, {overwritten} with phandles lost");
+    assert!(same > 100 && refused > 100 && overwritten < same / 3);
+}
+
+/// The phandles in a tree. Up to dtc 1.7.0, `fdtoverlay` overwrites those of the base where an overlay
+/// gives a node one, too.
+fn phandles(tree: &[u8]) -> BTreeSet<u32> {
+    let nodes = DeviceTree::validate(tree).unwrap();
+    nodes.nodes().filter_map(|node| node.phandle()).collect()
 }
 
 #[test]
