@@ -69,6 +69,9 @@ codes! {
     504 DoesNotFit "does not fit into memory";
     505 InitrdEmpty "the initrd is empty";
     506 CompressedDamaged "a compressed kernel is damaged";
+    507 KernelPackage "the kernel is packed in a way that cannot be unpacked";
+    508 FitDamaged "the FIT image is damaged";
+    509 FitUnusable "the FIT image has nothing that can be booted here";
     // 6xx: device tree
     601 DeviceTreeCorrupt "the device tree is damaged";
     602 DeviceTreeMissing "no device tree for this board";

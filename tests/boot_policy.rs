@@ -5,6 +5,8 @@
 
 #[path = "boot_policy/counting.rs"]
 mod counting;
+#[path = "loading/mod.rs"]
+mod loading;
 #[path = "boot_policy/prompt.rs"]
 mod prompt;
 

@@ -282,15 +282,15 @@ mod other_distributions {
     }
 
     #[test]
-    fn a_fit_configuration_behind_the_kernel_is_dropped_with_a_warning() {
-        let configuration = read("LABEL a\nKERNEL /kernel.itb#conf-1\n");
-        assert_eq!(configuration.generations[0].files.kernel, "/kernel.itb");
-        assert_eq!(
-            warnings(&configuration),
-            [
-                "line 2: \"KERNEL /kernel.itb#conf-1\" names a FIT configuration; that part is ignored"
-            ]
-        );
+    fn a_fit_configuration_behind_the_kernel_is_kept_apart_from_its_path() {
+        let files = entry("KERNEL /kernel.itb#conf-1").files;
+        assert_eq!(files.kernel, "/kernel.itb");
+        assert_eq!(files.configuration.as_deref(), Some("conf-1"));
+        assert!(files.is_kernel("/kernel.itb") && files.is_kernel("/kernel.itb#conf-1"));
+        assert!(!files.is_kernel("/kernel.itb#conf-2") && !files.is_kernel("/kernel"));
+        // The last KERNEL counts as a whole.
+        let files = entry("KERNEL /kernel.itb#conf-1\nKERNEL /Image").files;
+        assert_eq!((&*files.kernel, files.configuration), ("/Image", None));
     }
 
     #[test]

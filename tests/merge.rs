@@ -29,6 +29,7 @@ fn generation(source: Source, id: &str, number: Option<u32>) -> Generation {
         default: false,
         files: BootFiles {
             kernel: format!("/{source}/Image"),
+            configuration: None,
             initrds: vec![format!("/{source}/initrd")],
             device_tree: DeviceTreeFile::FromFirmware,
             overlays: vec![],

@@ -199,6 +199,7 @@ fn generation(id: u8, unread: bool, input: &mut Input<'_>) -> Generation {
         default: false,
         files: BootFiles {
             kernel: "/Image".into(),
+            configuration: None,
             initrds: vec!["/initrd".into(); usize::from(flags >> 6)],
             device_tree: DeviceTreeFile::FromFirmware,
             overlays: vec![],

@@ -6,6 +6,8 @@
 mod error;
 mod initrds;
 mod kernel;
+mod pieces;
+mod stored;
 mod tree;
 
 pub use error::LoadError;
@@ -13,7 +15,7 @@ pub use error::LoadError;
 use alloc::{borrow::ToOwned, string::String, vec::Vec};
 use core::time::Duration;
 
-use self::{initrds::Initrds, kernel::Kernel, tree::BaseTree};
+use self::{initrds::Initrds, kernel::Kernel, pieces::Pieces, tree::BaseTree};
 use super::{recovery::Recovery, trial};
 use crate::{
     board::Board,
@@ -98,14 +100,15 @@ pub fn load(
 ) -> Result<HandOver, LoadError> {
     memory.release();
     let mut prepared = Prepared::new(job, facts)?;
-    let Prepared { kernel, initrds, in_place, plan, .. } = &mut prepared;
+    let Prepared { notes, kernel, initrds, in_place, plan, .. } = &mut prepared;
+    notes.iter().for_each(|(level, note)| log::log!(*level, "{note}"));
     log::debug!("memory map\n{plan}");
     plan.warnings().for_each(|warning| log::warn!("{warning}"));
 
-    kernel.read_into(memory.claim(plan.kernel)?)?;
+    kernel.load(memory.claim(plan.kernel)?)?;
     match (*in_place, plan.initrd) {
         (Some(place), _) => log::info!("initrd {}, where it is", Size(place.size())),
-        (None, Some(region)) => initrds.read_into(memory.claim(region)?)?,
+        (None, Some(region)) => initrds.load(memory.claim(region)?)?,
         (None, None) => {}
     }
     prepared.write_tree(memory)?;
@@ -120,8 +123,10 @@ pub fn plan(job: Job<'_>, facts: &Facts<'_>) -> Result<Plan, LoadError> {
 
 /// A generation whose files were found good, with a place for each and nothing loaded yet.
 struct Prepared<'a> {
-    kernel: Kernel<'a>,
-    initrds: Initrds<'a>,
+    /// What there is to say of where the files come from.
+    notes: Vec<(log::Level, String)>,
+    kernel: Kernel,
+    initrds: Initrds,
     /// Where the initrd lies that is in memory already.
     in_place: Option<Region>,
     tree: DeviceTreeBuf,
@@ -139,9 +144,10 @@ impl<'a> Prepared<'a> {
             return Err(LoadError::Broken(broken.clone()));
         }
         let files = &generation.files;
-        let kernel = Kernel::open(file_system, &files.kernel)?;
-        let initrds = Initrds::open(file_system, &files.initrds)?;
-        let tree = BaseTree::read(file_system, &files.device_tree, facts)?;
+        let Pieces { notes, kernel, initrds, device_tree } =
+            Pieces::open(file_system, files, facts)?;
+        let initrds = Initrds::new(initrds)?;
+        let tree = BaseTree::read(file_system, &files.device_tree, device_tree, facts)?;
         let tree = facts.prepare(tree.validate()?)?;
 
         let watchdog = boot.attempt.is_some().then_some(trial::WATCHDOG);
@@ -165,7 +171,18 @@ impl<'a> Prepared<'a> {
         let in_place = initrds.in_place(&map);
         let initrd = if in_place.is_some() { 0 } else { initrds.layout.size };
         let plan = Plan::new(&map, &Request { kernel: kernel.image, initrd, device_tree })?;
-        Ok(Self { kernel, initrds, in_place, tree, command_line, seeds, boot, watchdog, plan })
+        Ok(Self {
+            notes,
+            kernel,
+            initrds,
+            in_place,
+            tree,
+            command_line,
+            seeds,
+            boot,
+            watchdog,
+            plan,
+        })
     }
 
     fn initrd(&self) -> Option<Region> {

@@ -18,7 +18,7 @@ use crate::{
 /// Its bytes, as they lie in memory, each part in pages of its own.
 #[derive(Clone, Copy, Debug)]
 pub struct Recovery {
-    /// An arm64 Image.
+    /// An arm64 Image, or a package of one.
     pub kernel: &'static [u8],
     /// Its initrd.
     pub initrd: Option<&'static [u8]>,
@@ -80,6 +80,7 @@ impl Recovery {
             default: broken.is_none(),
             files: BootFiles {
                 kernel: KERNEL.to_owned(),
+                configuration: None,
                 initrds: self.initrd.iter().map(|_| INITRD.to_owned()).collect(),
                 device_tree,
                 overlays: Vec::new(),

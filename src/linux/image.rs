@@ -1,16 +1,20 @@
-//! The kernel file: an arm64 `Image`, or what else it is.
+//! An arm64 `Image`, or what else it is.
 //!
 //! Decides from the first [`HEAD_SIZE`] bytes and the file's size, before anything is loaded, and
-//! again from the loaded bytes.
+//! again from the loaded bytes. Of a packed kernel the first unpacked bytes serve, and in place of
+//! the file's size what the header says of the memory that it needs.
 //!
-//! Sources: Linux `Documentation/arch/arm64/booting.rst` (header, page sizes, kernels before 3.17),
-//! the PE/COFF specification (section table), Linux `Documentation/arch/x86/boot.rst`,
-//! `drivers/firmware/efi/libstub/zboot-header.S` and each container's own magic number.
+//! Source: Linux `Documentation/arch/arm64/booting.rst` (header, page sizes, kernels before 3.17).
 
 #![forbid(unsafe_code)]
 
 use core::fmt;
 
+use super::{
+    foreign::Foreign,
+    package::Package,
+    pe::{self, array},
+};
 use crate::{
     error::{Code, Coded},
     memory::Size,
@@ -35,7 +39,7 @@ const TEXT_OFFSET_UNIT: u64 = 4096;
 /// An arm64 kernel that can be loaded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KernelImage {
-    /// Bytes to load.
+    /// Bytes to load; of a packed kernel, the fewest that it must unpack to.
     pub file_size: u64,
     /// Bytes, from the start of the image on, that belong to the kernel: file, BSS and early page
     /// tables. Never less than `file_size`.
@@ -57,7 +61,7 @@ impl KernelImage {
             return Err(not_an_image(head, file_size));
         };
         header.check()?;
-        let expected = sections_end(head);
+        let expected = pe::sections_end(head);
         if let Some(expected) = expected
             && file_size < expected
         {
@@ -75,6 +79,38 @@ impl KernelImage {
         })
     }
 
+    /// Judges a packed kernel by the first [`HEAD_SIZE`] bytes that it unpacks to, or all if there
+    /// are no more. It may unpack to `memory_size` bytes at most: more would be written over what
+    /// is not the kernel's.
+    pub fn inspect_packed(head: &[u8]) -> Result<Self, Error> {
+        let Some(header) = Header::parse(head) else {
+            return Err(not_an_image(head, head.len() as u64));
+        };
+        header.check()?;
+        let Header { image_size: memory_size, text_offset, .. } = header;
+        if memory_size == 0 {
+            return Err(Error::NoImageSize);
+        }
+        let sections_end = pe::sections_end(head);
+        let file_size = sections_end.unwrap_or(HEADER_SIZE as u64);
+        if memory_size < file_size {
+            return Err(Error::ImageSize { image_size: memory_size, sections_end: file_size });
+        }
+        Ok(Self { file_size, memory_size, text_offset, proven_complete: sections_end.is_some() })
+    }
+
+    /// Judges a packed kernel once more by all that it has unpacked to.
+    pub fn verify_packed(&self, unpacked: &[u8]) -> Result<(), Error> {
+        let found = unpacked.len() as u64;
+        if found < self.file_size {
+            return Err(Error::Truncated { expected: self.file_size, found });
+        }
+        match Self::inspect_packed(&unpacked[..unpacked.len().min(HEAD_SIZE)]) {
+            Ok(image) if image == *self => Ok(()),
+            _ => Err(Error::Changed),
+        }
+    }
+
     /// Judges the file once more where it has been loaded: memory that is not there, or a card that
     /// gives other bytes on a second read, shows here rather than as a silent board.
     pub fn verify(&self, loaded: &[u8]) -> Result<(), Error> {
@@ -84,6 +120,11 @@ impl KernelImage {
             _ => Err(Error::Changed),
         }
     }
+}
+
+/// Whether a file with this beginning has the header of an arm64 Image.
+pub fn is_image(head: &[u8]) -> bool {
+    Header::parse(head).is_some()
 }
 
 /// The fields of the arm64 header that matter here.
@@ -123,181 +164,15 @@ impl Header {
     }
 }
 
-/// Where the last byte ends that the PE section table of a kernel with EFI stub speaks of.
-fn sections_end(head: &[u8]) -> Option<u64> {
-    if !head.starts_with(b"MZ") {
-        return None;
-    }
-    let coff = pe_header(head)?;
-    let sections = u16::from_le_bytes(array(head, coff + 6)?);
-    let optional_header_size = u16::from_le_bytes(array(head, coff + 20)?);
-    let table = coff + 24 + usize::from(optional_header_size);
-    let mut end = 0;
-    for section in 0..usize::from(sections) {
-        let entry = table + 40 * section;
-        let raw_size = u32::from_le_bytes(array(head, entry + 16)?);
-        let raw_offset = u32::from_le_bytes(array(head, entry + 20)?);
-        end = end.max(u64::from(raw_offset) + u64::from(raw_size));
-    }
-    (end > 0).then_some(end)
-}
-
-/// Offset of `PE\0\0`.
-fn pe_header(head: &[u8]) -> Option<usize> {
-    let offset = u32::from_le_bytes(array(head, 0x3c)?) as usize;
-    (array(head, offset)? == *b"PE\0\0").then_some(offset)
-}
-
-/// `N` bytes at `offset`, if there are so many.
-fn array<const N: usize>(bytes: &[u8], offset: usize) -> Option<[u8; N]> {
-    bytes.get(offset..)?.first_chunk().copied()
-}
-
 fn not_an_image(head: &[u8], file_size: u64) -> Error {
-    match Format::recognise(head) {
-        Some(format) => Error::Foreign(format),
+    if let Some(name) = Package::name(head) {
+        return Error::Packed(name);
+    }
+    match Foreign::recognise(head) {
+        Some(foreign) => Error::Foreign(foreign),
         None if head.len() < HEADER_SIZE => Error::TooShort { size: file_size },
         None if head.iter().all(|&byte| byte == 0) => Error::Zeros,
         None => Error::Unknown,
-    }
-}
-
-/// What a file in the kernel's place is, if not an arm64 `Image`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
-    /// A compressed file; the name of the format.
-    Compressed(&'static str),
-    /// A self-decompressing EFI kernel (`vmlinuz.efi`) for the named processor.
-    EfiZboot(&'static str),
-    /// An EFI program that is no kernel, for the named processor.
-    EfiApplication(&'static str),
-    /// A kernel of an x86 machine.
-    X86BzImage,
-    /// A 32-bit Arm kernel.
-    Arm32ZImage,
-    /// A RISC-V kernel.
-    RiscvImage,
-    /// A device tree or a FIT image, which have the same beginning.
-    DeviceTreeOrFit,
-    /// U-Boot's legacy image.
-    LegacyUImage,
-    /// An ELF file for the named processor.
-    Elf(&'static str),
-    /// An Android boot image.
-    AndroidBoot,
-    /// A cpio archive: an initrd.
-    Cpio,
-    /// A script or other text.
-    Text,
-}
-
-impl Format {
-    /// What the first bytes are a sign of.
-    fn recognise(head: &[u8]) -> Option<Self> {
-        const BY_BEGINNING: &[(&[u8], Format)] = &[
-            (b"\x1f\x8b", Format::Compressed("gzip")),
-            (b"\x28\xb5\x2f\xfd", Format::Compressed("zstd")),
-            (b"\x04\x22\x4d\x18", Format::Compressed("lz4")),
-            (b"\x02\x21\x4c\x18", Format::Compressed("lz4 (legacy frame)")),
-            (b"\xfd7zXZ\0", Format::Compressed("xz")),
-            (b"BZh", Format::Compressed("bzip2")),
-            (b"\x5d\0\0", Format::Compressed("lzma")),
-            (b"\x89LZO\0\r\n\x1a\n", Format::Compressed("lzo")),
-            (b"\xd0\x0d\xfe\xed", Format::DeviceTreeOrFit),
-            (b"\x27\x05\x19\x56", Format::LegacyUImage),
-            (b"ANDROID!", Format::AndroidBoot),
-            (b"070701", Format::Cpio),
-            (b"070702", Format::Cpio),
-        ];
-        let starts = |at: usize, magic: &[u8]| head.get(at..).is_some_and(|b| b.starts_with(magic));
-        if let Some((_, format)) = BY_BEGINNING.iter().find(|(magic, _)| starts(0, magic)) {
-            return Some(*format);
-        }
-        if starts(0, b"\x7fELF") {
-            return Some(Self::Elf(elf_machine(u16::from_le_bytes(array(head, 18)?))));
-        }
-        if starts(0x202, b"HdrS") {
-            return Some(Self::X86BzImage);
-        }
-        if starts(0x24, b"\x18\x28\x6f\x01") || starts(0x24, b"\x01\x6f\x28\x18") {
-            return Some(Self::Arm32ZImage);
-        }
-        if starts(0x38, b"RSC\x05") {
-            return Some(Self::RiscvImage);
-        }
-        if starts(0, b"MZ")
-            && let Some(coff) = pe_header(head)
-        {
-            let machine = pe_machine(u16::from_le_bytes(array(head, coff + 4)?));
-            return Some(match starts(4, b"zimg") {
-                true => Self::EfiZboot(machine),
-                false => Self::EfiApplication(machine),
-            });
-        }
-        let sample = &head[..head.len().min(HEADER_SIZE)];
-        let is_text = |byte: &u8| byte.is_ascii_graphic() || byte.is_ascii_whitespace();
-        sample.iter().all(is_text).then_some(Self::Text)
-    }
-}
-
-/// The processor of an ELF file.
-fn elf_machine(number: u16) -> &'static str {
-    match number {
-        3 => "x86",
-        40 => "32-bit Arm",
-        62 => "x86-64",
-        183 => "arm64",
-        243 => "RISC-V",
-        _ => "another processor",
-    }
-}
-
-/// The processor of a PE file.
-fn pe_machine(number: u16) -> &'static str {
-    match number {
-        0x014c => "x86",
-        0x01c0 | 0x01c2 | 0x01c4 => "32-bit Arm",
-        0x8664 => "x86-64",
-        0xaa64 => "arm64",
-        0x5032 | 0x5064 => "RISC-V",
-        0x6232 | 0x6264 => "LoongArch",
-        _ => "another processor",
-    }
-}
-
-impl fmt::Display for Format {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Compressed(name) => {
-                write!(f, "{name}-compressed; this release boots plain Images, decompress it")
-            }
-            Self::EfiZboot(machine) => write!(
-                f,
-                "an EFI zboot kernel (vmlinuz.efi) for {machine}; this release boots plain Images"
-            ),
-            Self::EfiApplication(machine) => {
-                write!(f, "an EFI program for {machine} without an arm64 Image in it")
-            }
-            Self::X86BzImage => f.write_str("an x86 bzImage; build the system for aarch64-linux"),
-            Self::Arm32ZImage => {
-                f.write_str("a 32-bit Arm zImage; build the system for aarch64-linux")
-            }
-            Self::RiscvImage => f.write_str("a RISC-V kernel; build the system for aarch64-linux"),
-            Self::DeviceTreeOrFit => {
-                f.write_str("a device tree or FIT image; this release boots plain Images")
-            }
-            Self::LegacyUImage => {
-                f.write_str("a legacy U-Boot uImage; this release boots plain Images")
-            }
-            Self::Elf(machine) => {
-                write!(f, "an ELF file for {machine}; use arch/arm64/boot/Image, not vmlinux")
-            }
-            Self::AndroidBoot => {
-                f.write_str("an Android boot image; this release boots plain Images")
-            }
-            Self::Cpio => f.write_str("a cpio archive; are kernel and initrd exchanged?"),
-            Self::Text => f.write_str("text"),
-        }
     }
 }
 
@@ -314,7 +189,7 @@ pub enum Error {
     /// All zeros where the header should be.
     Zeros,
     /// Something else, by name.
-    Foreign(Format),
+    Foreign(Foreign),
     /// Something else that is not known either.
     Unknown,
     /// Shorter than its section table says.
@@ -330,6 +205,31 @@ pub enum Error {
     PageSize,
     /// The header's text_offset cannot be.
     TextOffset(u64),
+    /// Something packed, by name, where an Image should be: in another package, above all.
+    Packed(&'static str),
+    /// An EFI zboot kernel that is compressed with something unknown.
+    ZbootCompression,
+    /// A packed kernel that does not say how much memory it needs.
+    NoImageSize,
+    /// A packed kernel that contradicts itself.
+    ImageSize {
+        /// Bytes of memory that it asks for.
+        image_size: u64,
+        /// Bytes that its sections need.
+        sections_end: u64,
+    },
+    /// A packed kernel that unpacks to more bytes than it asks for.
+    TooLarge {
+        /// Bytes that it asks for.
+        image_size: u64,
+    },
+    /// A packed kernel that unpacks to another size than its package says.
+    UnpackedSize {
+        /// Bytes by the package.
+        expected: u64,
+        /// Bytes that came out.
+        found: u64,
+    },
     /// In memory the image is not what its file was.
     Changed,
 }
@@ -344,6 +244,10 @@ impl Coded for Error {
             | Self::Truncated { .. }
             | Self::Changed => Code::KernelTruncated,
             Self::BigEndian | Self::PageSize | Self::TextOffset(_) => Code::KernelUnsupported,
+            Self::Packed(_) | Self::ZbootCompression | Self::NoImageSize => Code::KernelPackage,
+            Self::ImageSize { .. } | Self::TooLarge { .. } | Self::UnpackedSize { .. } => {
+                Code::CompressedDamaged
+            }
         }
     }
 }
@@ -359,7 +263,7 @@ impl fmt::Display for Error {
             Self::Zeros => {
                 f.write_str("the file begins with zeros; was the power cut before sync?")
             }
-            Self::Foreign(format) => format.fmt(f),
+            Self::Foreign(foreign) => foreign.fmt(f),
             Self::Unknown => f.write_str("no known format; there is no ARM\\x64 at offset 0x38"),
             Self::Truncated { expected, found } => write!(
                 f,
@@ -373,6 +277,31 @@ impl fmt::Display for Error {
             ),
             Self::TextOffset(offset) => {
                 write!(f, "text_offset {offset:#x} in its header is not a multiple of 4 KiB")
+            }
+            Self::Packed(name) => write!(
+                f,
+                "{name} where the arm64 Image should be; one layer is unpacked, so unpack the \
+                 others"
+            ),
+            Self::ZbootCompression => f.write_str(
+                "an EFI zboot kernel (vmlinuz.efi) that is compressed with something unknown; use \
+                 gzip, zstd, lz4, xz, lzma or lzo",
+            ),
+            Self::NoImageSize => f.write_str(
+                "its header does not say how much memory it needs, as before Linux 3.17; unpack \
+                 it and boot the Image",
+            ),
+            Self::ImageSize { image_size, sections_end } => write!(
+                f,
+                "its header asks for {image_size} bytes of memory, its sections need \
+                 {sections_end}"
+            ),
+            Self::TooLarge { image_size } => write!(
+                f,
+                "it unpacks to more than the {image_size} bytes of memory that its header asks for"
+            ),
+            Self::UnpackedSize { expected, found } => {
+                write!(f, "it unpacks to {found} bytes of {expected}; copy it again")
             }
             Self::Changed => f.write_str(
                 "in memory it differs from what was read first; is the card or the memory bad?",

@@ -57,9 +57,16 @@
 
 pub mod compression;
 pub mod dram;
+pub mod fit;
+mod foreign;
 pub mod image;
+pub mod package;
+mod pe;
 pub mod placement;
+pub mod zboot;
 
 pub use dram::{Dram, Witnesses};
+pub use foreign::Foreign;
 pub use image::KernelImage;
+pub use package::Package;
 pub use placement::{InitrdLayout, Mapping, MemoryMap, Plan, Request};

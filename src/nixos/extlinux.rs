@@ -15,7 +15,7 @@
 //! * **Files.** Relative to the directory of `extlinux.conf`. `FDT` goes before `FDTDIR`, `FDT -`
 //!   means none. `KERNEL` counts where it is last, both
 //!   others where they are first. Initrds: all `INITRD` lines in order, split at commas; without any, `initrd=` of
-//!   the command line. A `#configuration` behind the kernel's name is dropped.
+//!   the command line. What follows a `#` in the kernel's name is the configuration of a FIT image.
 //! * **Command line.** The last `APPEND` of the entry, byte for byte between the blanks around it,
 //!   else the one before all entries; `APPEND -` is none.
 //! * **Twice.** The first entry of a name counts, later ones are dropped.
@@ -424,6 +424,7 @@ struct Entry {
     title: Option<String>,
     menu_default: bool,
     kernel: Option<String>,
+    configuration: Option<String>,
     initrds: Vec<String>,
     device_tree: Option<String>,
     device_tree_directory: Option<String>,
@@ -438,6 +439,7 @@ impl Entry {
             title: None,
             menu_default: false,
             kernel: None,
+            configuration: None,
             initrds: Vec::new(),
             device_tree: None,
             device_tree_directory: None,
@@ -475,11 +477,12 @@ impl Entry {
         match keyword {
             Keyword::Kernel => {
                 let (file, configuration) = match file.split_once('#') {
-                    Some((file, _)) => (file.trim_end().to_owned(), true),
-                    None => (file, false),
+                    Some((file, name)) => (file.trim_end().to_owned(), Some(name.to_owned())),
+                    None => (file, None),
                 };
                 self.kernel = Some(file).filter(|file| !file.is_empty());
-                configuration.then_some("names a FIT configuration; that part is ignored")
+                self.configuration = configuration.filter(|name| !name.is_empty());
+                None
             }
             Keyword::Initrd => self.add_initrds(&file),
             Keyword::DeviceTree => keep_first(&mut self.device_tree, file),
@@ -525,6 +528,7 @@ impl Entry {
         let resolve = |file: &String| path::resolve(directory, file);
         let files = BootFiles {
             kernel: self.kernel.as_ref().map(resolve).unwrap_or_default(),
+            configuration: self.configuration.take(),
             initrds: self.initrds.iter().map(resolve).collect(),
             device_tree: match (&self.device_tree, &self.device_tree_directory) {
                 (Some(none), _) if none == "-" => DeviceTreeFile::FromFirmware,

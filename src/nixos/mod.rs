@@ -138,6 +138,8 @@ impl fmt::Display for Source {
 pub struct BootFiles {
     /// The kernel.
     pub kernel: String,
+    /// The configuration that is meant, if the kernel is a FIT image; none: what suits the board.
+    pub configuration: Option<String>,
     /// Initrds, concatenated in this order.
     pub initrds: Vec<String>,
     /// The device tree.
@@ -146,6 +148,17 @@ pub struct BootFiles {
     pub overlays: Vec<String>,
     /// The kernel command line.
     pub command_line: String,
+}
+
+impl BootFiles {
+    /// Whether `path` names the kernel's file, with or without the configuration.
+    pub fn is_kernel(&self, path: &str) -> bool {
+        match (path.strip_prefix(&*self.kernel), &self.configuration) {
+            (Some(""), _) => true,
+            (Some(rest), Some(configuration)) => rest.strip_prefix('#') == Some(configuration),
+            _ => false,
+        }
+    }
 }
 
 /// How a source names the device tree.

@@ -451,7 +451,13 @@ impl Tree<'_> {
             command_line.push(' ');
             command_line.push_str(parameter);
         }
-        Ok(BootFiles { kernel, initrds: initrds?, device_tree, overlays: Vec::new(), command_line })
+        Ok(BootFiles {
+            kernel,
+            initrds: initrds?,
+            device_tree,
+            command_line,
+            ..BootFiles::default()
+        })
     }
 
     /// Where on the volume the secrets are that a toplevel's initrd is to be loaded with.

@@ -8,7 +8,7 @@ use crate::{
     devicetree::{self, memory as tree_memory},
     error::{Code, Coded},
     fs,
-    linux::{image, placement},
+    linux::{compression, fit, image, placement},
     memory::Size,
     nixos::Broken,
 };
@@ -22,6 +22,12 @@ pub enum LoadError {
     File(fs::Error),
     /// The kernel file is not a kernel that can be started.
     Kernel(String, image::Error),
+    /// A piece cannot be unpacked; the text names it.
+    Unpack(String, compression::Error),
+    /// The FIT image that holds the pieces cannot be used; the text names it.
+    Fit(String, fit::Error),
+    /// A piece of a FIT image is not what it was made of; the text names it.
+    FitData(String, fit::Problem),
     /// An initrd is empty, or there is no room.
     Placement(placement::Error),
     /// The tree cannot be used; the text names the file.
@@ -43,6 +49,9 @@ impl Coded for LoadError {
             Self::Broken(broken) => broken.code,
             Self::File(error) => error.code(),
             Self::Kernel(_, error) => error.code(),
+            Self::Unpack(_, error) => error.code(),
+            Self::Fit(_, error) => error.code(),
+            Self::FitData(_, problem) => problem.code(),
             Self::Placement(error) => error.code(),
             Self::DeviceTree(_, error) => error.code(),
             Self::Patch(error) => error.code(),
@@ -59,6 +68,11 @@ impl fmt::Display for LoadError {
             Self::Broken(broken) => broken.fmt(f),
             Self::File(error) => error.fmt(f),
             Self::Kernel(path, error) => write!(f, "{path}: {error}"),
+            Self::Unpack(path, error) => write!(f, "{path}: {error}"),
+            Self::Fit(path, error) => write!(f, "{path}: {error}"),
+            Self::FitData(path, problem) => {
+                write!(f, "{path}: {}: it {problem}", problem.code().summary())
+            }
             Self::Placement(error) => error.fmt(f),
             Self::DeviceTree(path, error) => write!(f, "{path}: {error}"),
             Self::DeviceTreeTooLarge(path, size) => write!(

@@ -7,7 +7,7 @@ use alloc::{
     vec::Vec,
 };
 
-use super::{Facts, LoadError};
+use super::{Facts, LoadError, pieces::FitTree};
 use crate::{
     devicetree::{DeviceTree, DeviceTreeBuf, files, memory as tree_memory},
     fs::{self, FileSystem},
@@ -29,10 +29,14 @@ impl<'a> BaseTree<'a> {
     pub(super) fn read(
         file_system: &mut dyn FileSystem,
         wanted: &DeviceTreeFile,
+        with_kernel: Option<FitTree>,
         facts: &Facts<'a>,
     ) -> Result<Self, LoadError> {
         let missing = match wanted {
-            DeviceTreeFile::File(path) => return Self::read_file(file_system, path),
+            DeviceTreeFile::File(path) if with_kernel.is_none() => {
+                return Self::read_file(file_system, path);
+            }
+            DeviceTreeFile::File(path) => format!("{path} is the kernel's file"),
             DeviceTreeFile::Directory(directory) => {
                 for path in files::candidates(directory, facts.board) {
                     match Self::read_file(file_system, &path) {
@@ -46,6 +50,13 @@ impl<'a> BaseTree<'a> {
             }
             DeviceTreeFile::FromFirmware => "the entry names none".to_string(),
         };
+        if let Some(FitTree { mut base, overlays }) = with_kernel {
+            for overlay in overlays {
+                log::warn!("{}: an overlay, which is not applied", overlay.name);
+            }
+            let bytes = base.read_all(placement::DEVICE_TREE_MAX)?;
+            return Ok(Self::File { path: base.name, bytes });
+        }
         let Some(tree) = facts.firmware_tree else {
             return Err(LoadError::NoDeviceTree(missing));
         };

@@ -3,12 +3,14 @@
 use alloc::{
     format,
     string::{String, ToString},
+    vec,
     vec::Vec,
 };
 
 use super::{files::coded, volumes::Volumes};
 use crate::{
-    fs::{self, FileSystem},
+    fs::{self, ErrorKind, File, FileStream, FileSystem},
+    linux::{compression::decompress, fit::Outline, image, package::Package},
     nixos::{BootFiles, DeviceTreeFile, Generation, Source},
 };
 
@@ -20,12 +22,6 @@ enum Piece {
     Other,
 }
 
-/// Where an arm64 Image has its magic (Linux, `Documentation/arch/arm64/booting.rst`), and where a
-/// device tree has its own (Devicetree Specification v0.4, 5.2).
-const KERNEL_MAGIC: (usize, &[u8]) = (56, b"ARM\x64");
-const TREE_MAGIC: (usize, &[u8]) = (0, &[0xd0, 0x0d, 0xfe, 0xed]);
-const HEAD: usize = 64;
-
 /// The generation that consists of these files, which are located already. What each is for is told
 /// by what is in it; the order of the initrds is kept.
 pub(super) fn generation(
@@ -35,8 +31,12 @@ pub(super) fn generation(
 ) -> Result<Generation, String> {
     let mut boot = BootFiles { command_line: arguments, ..BootFiles::default() };
     for path in files {
-        match piece(volumes, &path).map_err(|error| coded(&error))? {
-            Piece::Kernel if boot.kernel.is_empty() => boot.kernel = path,
+        let (piece, path, configuration) = piece(volumes, &path).map_err(|error| coded(&error))?;
+        match piece {
+            Piece::Kernel if boot.kernel.is_empty() => {
+                boot.kernel = path;
+                boot.configuration = configuration;
+            }
             Piece::Kernel => return Err(two("kernels", &boot.kernel, &path)),
             Piece::DeviceTree => match &boot.device_tree {
                 DeviceTreeFile::File(first) => return Err(two("device trees", first, &path)),
@@ -75,17 +75,54 @@ fn two(what: &str, first: &str, second: &str) -> String {
     format!("two {what}: {first} and {second}")
 }
 
-fn piece(volumes: &mut Volumes, path: &str) -> Result<Piece, fs::Error> {
+/// What the file at `path` is for; of a FIT image, with the configuration that follows its name.
+fn piece(volumes: &mut Volumes, path: &str) -> Result<(Piece, String, Option<String>), fs::Error> {
+    let (path, configuration) = match path.rsplit_once('#') {
+        Some((file, configuration)) if !exists(volumes, path)? => (file, Some(configuration)),
+        _ => (path, None),
+    };
     let mut file = volumes.open(path)?;
-    let mut head = [0; HEAD];
-    let length = usize::try_from(file.size()).unwrap_or(HEAD).min(HEAD);
-    file.read_at(0, &mut head[..length])?;
-    let has = |(offset, magic): (usize, &[u8])| head[offset..].starts_with(magic);
-    Ok(if has(KERNEL_MAGIC) {
-        Piece::Kernel
-    } else if has(TREE_MAGIC) {
-        Piece::DeviceTree
-    } else {
-        Piece::Other
+    let piece = match (kind(&mut *file)?, configuration) {
+        // Whatever it is, loading it tells that it has no configurations.
+        (_, Some(_)) => Piece::Kernel,
+        (piece, None) => piece,
+    };
+    Ok((piece, path.to_string(), configuration.map(ToString::to_string)))
+}
+
+fn exists(volumes: &mut Volumes, path: &str) -> Result<bool, fs::Error> {
+    match volumes.metadata(path) {
+        Ok(_) => Ok(true),
+        Err(fs::Error { kind: ErrorKind::NotFound, .. }) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// What a file is for, by what is in it.
+fn kind(file: &mut dyn File) -> Result<Piece, fs::Error> {
+    let size = file.size();
+    let mut head = vec![0; usize::try_from(size).unwrap_or(usize::MAX).min(image::HEAD_SIZE)];
+    file.read_at(0, &mut head)?;
+    Ok(match Package::recognise(&head, size) {
+        Ok(Package::None) => if_kernel(&head),
+        // Initrds are compressed, too.
+        Ok(Package::Compressed(compression)) => {
+            let mut head = vec![0; image::HEAD_SIZE];
+            let mut stream = FileStream::new(file, 0..size);
+            match decompress(compression, &mut stream, &mut head) {
+                Ok(unpacked) => if_kernel(head.get(..unpacked.written).unwrap_or_default()),
+                Err(_) => Piece::Other,
+            }
+        }
+        Ok(Package::Fit) => match Outline::read(file).and_then(|outline| outline.fit().map(|_| ()))
+        {
+            Ok(()) => Piece::Kernel,
+            Err(_) => Piece::DeviceTree,
+        },
+        Ok(Package::Zboot(_)) | Err(_) => Piece::Kernel,
     })
+}
+
+fn if_kernel(head: &[u8]) -> Piece {
+    if image::is_image(head) { Piece::Kernel } else { Piece::Other }
 }

@@ -266,6 +266,7 @@ impl Keys {
             tries: naming::tries(&command_line),
             files: BootFiles {
                 kernel,
+                configuration: None,
                 initrds: self.initrds,
                 device_tree: self
                     .device_tree
