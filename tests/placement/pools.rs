@@ -229,7 +229,7 @@ fn hostile_numbers_of_pools_ranges_and_reservations_are_planned_around_in_no_tim
         size: (512 + n % 7) * MIB,
         alignment: 0,
         ranges: ranges.clone(),
-        reusable: n % 2 == 0,
+        reusable: n.is_multiple_of(2),
     };
     let bytes = tree_with(&(0..200).map(pool).collect::<Vec<_>>());
     let mut map = map_of(&[(DRAM, 3 * GIB)], &bytes, "");
@@ -254,7 +254,7 @@ proptest! {
         kernel_size in 64..512 * MIB,
         initrd in prop_oneof![Just(0), 1..GIB],
     ) {
-        let mut map = map_of(&banks, &tree_with(&[pool.clone()]), "");
+        let mut map = map_of(&banks, &tree_with(std::slice::from_ref(&pool)), "");
         for (start, size, forbidden) in taken {
             map.reserve(Region::new(start, size), "taken", mapping(forbidden));
         }
