@@ -132,7 +132,8 @@ fn the_processor_is_free_while_data_moves() {
         let end = bench.elapsed();
         card.finish_read().expect("a good card");
         let finished = bench.elapsed() - end;
-        assert!(finished < Duration::from_micros(10), "{finished:?}");
+        // The caches have to be looked after.
+        assert!(finished < Duration::from_micros(60), "{finished:?}");
     });
 }
 
@@ -227,6 +228,51 @@ fn a_fault_in_a_started_read_is_survived_at_full_speed_wherever_it_is_noticed() 
                         assert_eq!(bench.broken_rules(), [""; 0], "{place}");
                     });
                 }
+            }
+        }
+    }
+}
+
+#[test]
+fn the_next_read_is_started_before_the_last_one_is_looked_at() {
+    for subject in SUBJECTS {
+        with_card(subject.slot, (subject.card)(), |bench, card| {
+            card.start_read(FIRST, buffer()).expect(subject.name);
+            let next = FIRST + BLOCKS as u64;
+            let (first, started) = card.finish_and_start_read(next, buffer());
+            started.expect(subject.name);
+            assert_eq!(bench.handed_over(), 2, "the second one's buffer and descriptors");
+            assert_pattern(&first.expect(subject.name), FIRST);
+            let (second, refused) = card.finish_and_start_read(u64::MAX, buffer());
+            refused.expect_err("beyond the end");
+            assert_pattern(&second.expect(subject.name), next);
+            let (third, refused) = card.finish_and_start_read(FIRST, buffer());
+            assert_eq!(third.err(), Some(Error::NoCard), "nothing was started");
+            refused.expect_err("nothing is started after an error");
+        });
+    }
+}
+
+#[test]
+fn a_fault_in_one_of_two_reads_that_follow_each_other_takes_nothing_from_the_other() {
+    for subject in SUBJECTS {
+        for &fault in FAULTS {
+            for command in 0..4 {
+                let place = format!("{}: {fault:?}, {command}", subject.name);
+                with_card(subject.slot, (subject.card)(), |bench, card| {
+                    let mode = card.mode();
+                    bench.inject(bench.issued().len() + command, fault);
+                    card.start_read(FIRST, buffer()).expect(&place);
+                    let (first, started) = card.finish_and_start_read(9, buffer());
+                    assert_pattern(&first.expect(&place), FIRST);
+                    if started.is_err() {
+                        card.start_read(9, buffer()).expect(&place);
+                    }
+                    assert_pattern(&card.finish_read().expect(&place), 9);
+                    assert_reads(card, 77, 2);
+                    assert_eq!(card.mode(), mode, "{place}");
+                    assert_eq!(bench.broken_rules(), [""; 0], "{place}");
+                });
             }
         }
     }
@@ -425,6 +471,7 @@ fn a_read_of_what_is_no_whole_block_is_refused_by_the_volume() {
 enum Step {
     Start(u64, usize),
     Finish,
+    FinishAndStart(u64, usize),
     Abandon,
     Read(u64, usize),
     Busy(u64),
@@ -436,7 +483,9 @@ enum Step {
 fn any_step() -> impl Strategy<Value = Step> {
     prop_oneof![
         8 => (0..5000_u64, 1..400_usize).prop_map(|(block, count)| Step::Start(block, count)),
-        8 => Just(Step::Finish),
+        4 => Just(Step::Finish),
+        8 => (0..5000_u64, 1..400_usize)
+            .prop_map(|(block, count)| Step::FinishAndStart(block, count)),
         2 => Just(Step::Abandon),
         3 => (0..5000_u64, 1..400_usize).prop_map(|(block, count)| Step::Read(block, count)),
         4 => (0..20_000_u64).prop_map(Step::Busy),
@@ -448,6 +497,15 @@ fn any_step() -> impl Strategy<Value = Step> {
 
 fn any_fault() -> impl Strategy<Value = Injected> {
     (0..FAULTS.len()).prop_map(|index| FAULTS[index])
+}
+
+/// What has come is what was started.
+fn assert_is(finished: Result<Buffer, Error>, started: Option<(u64, usize)>) {
+    if let Ok(data) = finished {
+        let (block, count) = started.expect("a read that was started");
+        assert_eq!(data.len(), count * 512);
+        assert_pattern(&data, block);
+    }
 }
 
 proptest! {
@@ -477,14 +535,14 @@ proptest! {
                         started = Some((block, count));
                     }
                 }
-                Step::Finish => match (card.finish_read(), started.take()) {
-                    (Ok(data), Some((block, count))) => {
-                        prop_assert_eq!(data.len(), count * 512);
-                        assert_pattern(&data, block);
-                    }
-                    (Ok(_), None) => prop_assert!(false, "data of a read that was not started"),
-                    (Err(_), _) => {}
-                },
+                Step::Finish => assert_is(card.finish_read(), started.take()),
+                Step::FinishAndStart(block, count) => {
+                    let next = Buffer::new(count * 512);
+                    let (finished, next) = card.finish_and_start_read(block, next);
+                    prop_assert!(finished.is_ok() || next.is_err());
+                    assert_is(finished, started.take());
+                    started = next.is_ok().then_some((block, count));
+                }
                 Step::Abandon => {
                     card.abandon_read();
                     started = None;

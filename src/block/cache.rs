@@ -33,6 +33,14 @@ pub struct Statistics {
     pub device_blocks: u64,
 }
 
+impl Statistics {
+    fn count_started(&mut self, blocks: u64) {
+        self.bypasses += 1;
+        self.device_reads += 1;
+        self.device_blocks += blocks;
+    }
+}
+
 /// A block device with a small cache of what was read in small pieces.
 pub struct Cache<D> {
     device: D,
@@ -86,6 +94,12 @@ impl<D: BlockDevice> Cache<D> {
         if let Err(Error { kind: ErrorKind::NoCard | ErrorKind::Removed, .. }) = result {
             self.clear();
         }
+    }
+
+    /// Whether blocks go past the cache into `buffer`.
+    fn may_start(&self, first_block: u64, buffer: &Buffer) -> bool {
+        let count = super::blocks_in(buffer);
+        buffer.len() >= BYPASS_SIZE && super::check_range(self, first_block, count).is_ok()
     }
 
     /// Forgets the lines that hold any of `count` blocks from `first_block` on.
@@ -181,13 +195,11 @@ impl<D: BlockDevice> BlockDevice for Cache<D> {
 
     fn start(&mut self, first_block: u64, buffer: Buffer) -> Result<(), Buffer> {
         let count = super::blocks_in(&buffer);
-        if buffer.len() < BYPASS_SIZE || super::check_range(self, first_block, count).is_err() {
+        if !self.may_start(first_block, &buffer) {
             return Err(buffer);
         }
         self.device.start(first_block, buffer)?;
-        self.statistics.bypasses += 1;
-        self.statistics.device_reads += 1;
-        self.statistics.device_blocks += count;
+        self.statistics.count_started(count);
         Ok(())
     }
 
@@ -195,6 +207,23 @@ impl<D: BlockDevice> BlockDevice for Cache<D> {
         let result = self.device.finish();
         self.forget_if_gone(&result);
         result
+    }
+
+    fn finish_and_start(
+        &mut self,
+        first_block: u64,
+        buffer: Buffer,
+    ) -> (Result<Buffer, Error>, Result<(), Buffer>) {
+        let count = super::blocks_in(&buffer);
+        if !self.may_start(first_block, &buffer) {
+            return (self.finish(), Err(buffer));
+        }
+        let (finished, started) = self.device.finish_and_start(first_block, buffer);
+        if started.is_ok() {
+            self.statistics.count_started(count);
+        }
+        self.forget_if_gone(&finished);
+        (finished, started)
     }
 
     fn abandon(&mut self) {

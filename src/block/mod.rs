@@ -62,6 +62,20 @@ pub trait BlockDevice {
     fn finish(&mut self) -> Result<dma::Buffer, Error> {
         Err(Error { kind: ErrorKind::NoCard, device: self.name().into(), block: 0 })
     }
+    /// [`BlockDevice::finish`], then [`BlockDevice::start`], so soon after each other that the device
+    /// hardly rests. After an error nothing is started.
+    fn finish_and_start(
+        &mut self,
+        first_block: u64,
+        buffer: dma::Buffer,
+    ) -> (Result<dma::Buffer, Error>, Result<(), dma::Buffer>) {
+        let finished = self.finish();
+        let started = match finished {
+            Ok(_) => self.start(first_block, buffer),
+            Err(_) => Err(buffer),
+        };
+        (finished, started)
+    }
     /// Ends what was started and is not wanted any longer. Its buffer is free when this returns.
     fn abandon(&mut self) {}
     /// Whether it takes writes, as far as that is known without one.

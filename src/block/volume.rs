@@ -1,6 +1,6 @@
 //! A partition, or a whole card, as a file system sees it: bytes from 0 on.
 
-use alloc::string::String;
+use alloc::{rc::Rc, string::String};
 use core::fmt;
 
 use super::{BLOCK_SIZE, Error, ErrorKind, SharedDevice, blocks_in, partition::Partition};
@@ -85,16 +85,41 @@ impl Volume {
     /// The buffer: where it cannot be done in this way or not now, [`Volume::read_at`] reads all the
     /// same, or says why not.
     pub fn start(&self, offset: u64, buffer: Buffer) -> Result<Reading, Buffer> {
-        let aligned = offset.is_multiple_of(BLOCK_SIZE as u64)
-            && buffer.len().is_multiple_of(BLOCK_SIZE)
-            && !buffer.is_empty();
-        let first_block = offset / BLOCK_SIZE as u64;
-        let end = offset.checked_add(buffer.len() as u64);
-        if !aligned || end.is_none_or(|end| end > self.size()) {
-            return Err(buffer);
+        let Some(block) = self.whole_blocks(offset, &buffer) else { return Err(buffer) };
+        self.device.borrow_mut().start(block, buffer)?;
+        Ok(self.reading())
+    }
+
+    /// [`Reading::finish`], then [`Volume::start`], so soon after each other that the device hardly
+    /// rests. After an error nothing is started.
+    pub fn start_after(
+        &self,
+        before: Reading,
+        offset: u64,
+        buffer: Buffer,
+    ) -> (Result<Buffer, Error>, Result<Reading, Buffer>) {
+        match self.whole_blocks(offset, &buffer) {
+            Some(block) if Rc::ptr_eq(&self.device, &before.device) => {
+                let device = before.into_device();
+                let (finished, started) = device.borrow_mut().finish_and_start(block, buffer);
+                (finished, started.map(|()| self.reading()))
+            }
+            _ => (before.finish(), Err(buffer)),
         }
-        self.device.borrow_mut().start(self.start + first_block, buffer)?;
-        Ok(Reading { device: self.device.clone(), wanted: true })
+    }
+
+    /// The block of the device at `offset`, if `buffer` takes whole blocks of the volume from there.
+    fn whole_blocks(&self, offset: u64, buffer: &Buffer) -> Option<u64> {
+        let end = offset.checked_add(buffer.len() as u64)?;
+        let fits = offset.is_multiple_of(BLOCK_SIZE as u64)
+            && buffer.len().is_multiple_of(BLOCK_SIZE)
+            && !buffer.is_empty()
+            && end <= self.size();
+        fits.then(|| self.start + offset / BLOCK_SIZE as u64)
+    }
+
+    fn reading(&self) -> Reading {
+        Reading { device: self.device.clone(), wanted: true }
     }
 
     /// Reads a part of one block.
@@ -122,9 +147,14 @@ pub struct Reading {
 
 impl Reading {
     /// Waits for its end; [`super::BlockDevice::finish`].
-    pub fn finish(mut self) -> Result<Buffer, Error> {
+    pub fn finish(self) -> Result<Buffer, Error> {
+        self.into_device().borrow_mut().finish()
+    }
+
+    /// The device, which nobody ends it for any longer.
+    fn into_device(mut self) -> SharedDevice {
         self.wanted = false;
-        self.device.borrow_mut().finish()
+        self.device.clone()
     }
 }
 

@@ -21,7 +21,7 @@ use alloc::{boxed::Box, string::String, vec::Vec};
 use core::fmt;
 
 use crate::{
-    block::volume,
+    block::{self, volume},
     dma::Buffer,
     error::{Code, Coded},
     memory::Region,
@@ -67,6 +67,22 @@ pub trait File {
         let _ = (offset, length);
         Err(buffer)
     }
+    /// [`Reading::finish`], then [`File::start`], so soon after each other that the device hardly
+    /// rests. After an error nothing is started.
+    fn start_after(
+        &mut self,
+        before: Reading,
+        offset: u64,
+        length: usize,
+        buffer: Buffer,
+    ) -> (Result<(Buffer, usize), Error>, Result<Reading, Buffer>) {
+        let finished = before.finish();
+        let started = match finished {
+            Ok(_) => self.start(offset, length, buffer),
+            Err(_) => Err(buffer),
+        };
+        (finished, started)
+    }
     /// The memory that holds all of it already, in pages of its own, if there is such memory.
     fn in_memory(&self) -> Option<Region> {
         None
@@ -82,14 +98,27 @@ pub struct Reading {
 }
 
 impl Reading {
-    /// Waits for its end. Returns the buffer, and how many of the bytes in its front are the file's:
-    /// at least one, and not always all that were asked for.
+    /// Bytes of the file that it brings: at least one, and not always all that were asked for.
+    pub fn length(&self) -> usize {
+        self.length
+    }
+
+    /// Waits for its end. Returns the buffer, and how many of the bytes in its front are the file's.
     pub fn finish(self) -> Result<(Buffer, usize), Error> {
         let Self { below, length, path } = self;
-        match below.finish() {
-            Ok(buffer) => Ok((buffer, length)),
-            Err(error) => Err(Error { kind: ErrorKind::Device(error), path }),
-        }
+        located(below.finish(), length, path)
+    }
+}
+
+/// What a read has brought, as the file system tells it.
+fn located(
+    finished: Result<Buffer, block::Error>,
+    length: usize,
+    path: String,
+) -> Result<(Buffer, usize), Error> {
+    match finished {
+        Ok(buffer) => Ok((buffer, length)),
+        Err(error) => Err(Error { kind: ErrorKind::Device(error), path }),
     }
 }
 
@@ -142,7 +171,7 @@ pub enum ErrorKind {
     /// The range is beyond the end of the file.
     BeyondEnd,
     /// The device below failed.
-    Device(crate::block::Error),
+    Device(block::Error),
 }
 
 /// A failed operation: what, and on which path.

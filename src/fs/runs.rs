@@ -2,7 +2,7 @@
 
 use alloc::{string::String, vec::Vec};
 
-use super::{Error, ErrorKind, File, Reading};
+use super::{Error, ErrorKind, File, Reading, located};
 use crate::{
     block::{BLOCK_SIZE, volume::Volume},
     dma::Buffer,
@@ -81,6 +81,25 @@ impl RunFile {
         Self { volume, path, size, map }
     }
 
+    /// Where up to `length` bytes at `offset` lie on the volume, how many do in one run, and `buffer`
+    /// for as many whole blocks. Not for a gap, from which nothing is read.
+    fn place(
+        &self,
+        offset: u64,
+        length: usize,
+        mut buffer: Buffer,
+    ) -> Result<(u64, usize, Buffer), Buffer> {
+        let end = offset.saturating_add(length as u64).min(self.size);
+        let run = self.map.0.get(self.map.0.partition_point(|run| run.end() <= offset)).copied();
+        let Some(run) = run.filter(|run| run.offset <= offset && offset < end) else {
+            return Err(buffer);
+        };
+        let left = usize::try_from(run.end().min(end) - offset).unwrap_or(usize::MAX);
+        let length = left.min(buffer.capacity());
+        buffer.set_length(length.next_multiple_of(BLOCK_SIZE));
+        Ok((run.position.saturating_add(offset - run.offset), length, buffer))
+    }
+
     fn error(&self, kind: ErrorKind) -> Error {
         Error { kind, path: self.path.clone() }
     }
@@ -124,21 +143,27 @@ impl File for RunFile {
         Ok(())
     }
 
-    /// As far as the run goes; not in a gap, for which nothing is read, and not in what is no whole
-    /// block of the volume.
     fn start(&mut self, offset: u64, length: usize, buffer: Buffer) -> Result<Reading, Buffer> {
-        let end = offset.saturating_add(length as u64).min(self.size);
-        let run = self.map.0.get(self.map.0.partition_point(|run| run.end() <= offset)).copied();
-        let Some(run) = run.filter(|run| run.offset <= offset && offset < end) else {
-            return Err(buffer);
-        };
-        let left = usize::try_from(run.end().min(end) - offset).unwrap_or(usize::MAX);
-        let length = left.min(buffer.capacity());
-        let mut buffer = buffer;
-        buffer.set_length(length.next_multiple_of(BLOCK_SIZE));
-        let position = run.position.saturating_add(offset - run.offset);
+        let (position, length, buffer) = self.place(offset, length, buffer)?;
         let below = self.volume.start(position, buffer)?;
         Ok(Reading { below, length, path: self.path.clone() })
+    }
+
+    fn start_after(
+        &mut self,
+        before: Reading,
+        offset: u64,
+        length: usize,
+        buffer: Buffer,
+    ) -> (Result<(Buffer, usize), Error>, Result<Reading, Buffer>) {
+        let (position, length, buffer) = match self.place(offset, length, buffer) {
+            Ok(place) => place,
+            Err(buffer) => return (before.finish(), Err(buffer)),
+        };
+        let Reading { below, length: length_before, path } = before;
+        let (finished, started) = self.volume.start_after(below, position, buffer);
+        let started = started.map(|below| Reading { below, length, path: path.clone() });
+        (located(finished, length_before, path), started)
     }
 }
 
@@ -290,21 +315,30 @@ mod tests {
     }
 
     #[test]
-    fn the_next_piece_is_on_its_way_while_one_is_looked_at() {
+    fn the_next_piece_is_on_its_way_before_the_one_at_hand_is_consumed() {
         let card = card();
         let mut file = file(card.clone(), 4096, &[(1024, Some(3))], 0);
         let mut stream = FileStream::new(&mut file, 0..4 << 20);
-        let mut consumed = 0;
-        loop {
+        let mut left = 4 << 20;
+        while left > 0 {
             let count = stream.peek().expect("a good card").len();
-            if count == 0 {
-                break;
-            }
-            consumed += count;
-            assert_eq!(card.borrow().started.is_some(), consumed < 4 << 20, "{consumed}");
-            stream.consume(count);
+            stream.consume(count * 2 / 3);
+            assert_eq!(card.borrow().started.is_some(), left > count, "{left}");
+            stream.consume(count - count * 2 / 3);
+            left -= count;
         }
-        assert_eq!(consumed, 4 << 20);
+        assert!(stream.peek().expect("the end").is_empty());
+    }
+
+    #[test]
+    fn who_only_looks_at_the_beginning_sends_for_nothing_else() {
+        let card = card();
+        let mut file = file(card.clone(), 4096, &[(1024, Some(3))], 0);
+        let mut stream = FileStream::new(&mut file, 0..4 << 20);
+        let count = stream.peek().expect("a good card").len();
+        assert!(count <= 32 * 1024, "{count}");
+        stream.consume(count / 2 - 1);
+        assert_eq!(card.borrow().starts, 0);
     }
 
     #[test]
@@ -340,7 +374,8 @@ mod tests {
         let card = card();
         let mut file: Box<dyn File> = Box::new(file(card.clone(), 4096, &[(1024, Some(3))], 0));
         let mut stream = FileStream::new(&mut *file, 0..4 << 20);
-        stream.peek().expect("a good card");
+        let count = stream.peek().expect("a good card").len();
+        stream.consume(count);
         assert!(card.borrow().started.is_some());
         drop(stream);
         assert!(card.borrow().started.is_none());

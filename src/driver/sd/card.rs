@@ -171,6 +171,12 @@ impl<H: Host> Card<H> {
         block::Error { kind: error.kind(), device: String::from(self.name), block }
     }
 
+    /// Tells of a read that is given up.
+    fn report(&self, error: Error, block: u64) -> block::Error {
+        log::error!("{}, block {block}: {error}", self.name);
+        self.locate(error, block)
+    }
+
     /// Reads whole blocks from `first_block` on. Repeats what fails, in slower modes if need be.
     ///
     /// # Panics
@@ -227,14 +233,31 @@ impl<H: Host> Card<H> {
     /// # Panics
     /// If the length is not a multiple of 512.
     pub fn start_read(&mut self, first_block: u64, buffer: Buffer) -> Result<(), Buffer> {
+        if self.read_ahead.is_some() {
+            return Err(buffer);
+        }
+        let incoming = self.incoming(first_block, buffer)?;
+        let started = self.host.start(incoming);
+        self.note_started(first_block, started)
+    }
+
+    /// What starts to read blocks, if that can be done.
+    fn incoming(&self, first_block: u64, buffer: Buffer) -> Result<Incoming, Buffer> {
         assert!(buffer.len().is_multiple_of(BLOCK_SIZE), "whole blocks only");
         let fits = self.check_range(first_block, buffer.len()).is_ok()
             && (1..=MOST_BLOCKS).contains(&(buffer.len() / BLOCK_SIZE));
-        let identity = match self.identity {
-            Some(identity) if fits && !self.lost && self.read_ahead.is_none() => identity,
-            _ => return Err(buffer),
-        };
-        let ended = match start_range(&mut self.host, &identity, first_block, buffer) {
+        match self.identity {
+            Some(identity) if fits && !self.lost => incoming(&identity, first_block, buffer),
+            _ => Err(buffer),
+        }
+    }
+
+    fn note_started(
+        &mut self,
+        first_block: u64,
+        started: Result<(), Finished>,
+    ) -> Result<(), Buffer> {
+        let ended = match started {
             Ok(()) => None,
             Err(Finished { outcome: Err(Error::Unreachable), buffer: Some(buffer) }) => {
                 return Err(buffer);
@@ -255,6 +278,32 @@ impl<H: Host> Card<H> {
         self.end_read_ahead();
         let ended = self.read_ahead.take().and_then(|read_ahead| read_ahead.ended);
         ended.unwrap_or(Err(Error::NoCard))
+    }
+
+    /// [`Card::finish_read`], then [`Card::start_read`], with as little as can be between the last
+    /// block of the one and the command of the other. After an error nothing is started.
+    pub fn finish_and_start_read(
+        &mut self,
+        first_block: u64,
+        buffer: Buffer,
+    ) -> (Result<Buffer, Error>, Result<(), Buffer>) {
+        let Some(ReadAhead { first_block: before, ended: None }) = self.read_ahead else {
+            let finished = self.finish_read();
+            let started = match finished {
+                Ok(_) => self.start_read(first_block, buffer),
+                Err(_) => Err(buffer),
+            };
+            return (finished, started);
+        };
+        let incoming = match self.incoming(first_block, buffer) {
+            Ok(incoming) => incoming,
+            Err(buffer) => return (self.finish_read(), Err(buffer)),
+        };
+        self.read_ahead = None;
+        match self.host.finish_and_start(incoming) {
+            Ok((finished, started)) => (Ok(finished), self.note_started(first_block, started)),
+            Err((finished, buffer)) => (self.settle_read(before, finished), Err(buffer)),
+        }
     }
 
     /// Ends a read that was started and that nobody wants any longer, without repeating it.
@@ -280,7 +329,7 @@ impl<H: Host> Card<H> {
     /// What has come of a read that was started at `first_block`; a failed one is repeated.
     fn settle_read(&mut self, first_block: u64, finished: Finished) -> Result<Buffer, Error> {
         let Finished { outcome, buffer } = finished;
-        match (outcome.and_then(|answer| check(18, answer)), buffer) {
+        match (outcome, buffer) {
             (Ok(()), Some(buffer)) => Ok(buffer),
             (Err(error), Some(mut buffer)) => {
                 self.read_patiently(first_block, &mut buffer, Some(error))?;
@@ -542,41 +591,37 @@ fn read_range(
     block: u64,
     destination: &mut [u8],
 ) -> Result<(), Error> {
+    let argument = identity.argument(block)?;
     let count = destination.len() / BLOCK_SIZE;
     if count == 1 {
-        return read_one(host, 17, identity.argument(block)?, destination);
+        return read_one(host, 17, argument, destination);
     }
-    let (command, stop) = announce(host, identity, block, count)?;
+    let announcement = announcement(identity, count)?;
+    if let Some(announcement) = announcement {
+        check(announcement.index, host.command(announcement)?)?;
+    }
+    let command = Command::new(18, argument, ResponseKind::Short);
+    let stop = announcement.is_none();
     check(18, host.read(Transfer { command, block_size: 512, stop, destination })?)
 }
 
-/// Starts to read blocks with one command.
-fn start_range(
-    host: &mut impl Host,
-    identity: &Identity,
-    block: u64,
-    buffer: Buffer,
-) -> Result<(), Finished> {
-    match announce(host, identity, block, buffer.len() / BLOCK_SIZE) {
-        Ok((command, stop)) => host.start(Incoming { command, stop, buffer }),
-        Err(error) => Err(Finished { outcome: Err(error), buffer: Some(buffer) }),
-    }
+/// What reads blocks into `buffer` while the processor does something else.
+fn incoming(identity: &Identity, block: u64, buffer: Buffer) -> Result<Incoming, Buffer> {
+    let count = buffer.len() / BLOCK_SIZE;
+    let (Ok(argument), Ok(announcement)) =
+        (identity.argument(block), announcement(identity, count))
+    else {
+        return Err(buffer);
+    };
+    let command = Command::new(18, argument, ResponseKind::Short);
+    Ok(Incoming { announcement, command, stop: announcement.is_none(), buffer })
 }
 
-/// Tells the card how many blocks will be asked for, if it listens. Returns the command that asks,
-/// and whether the controller has to stop it.
-fn announce(
-    host: &mut impl Host,
-    identity: &Identity,
-    block: u64,
-    count: usize,
-) -> Result<(Command, bool), Error> {
-    let command = Command::new(18, identity.argument(block)?, ResponseKind::Short);
-    if identity.set_block_count {
-        let count = u32::try_from(count).map_err(|_| Error::OutOfRange)?;
-        check(23, host.command(Command::new(23, count, ResponseKind::Short))?)?;
-    }
-    Ok((command, !identity.set_block_count))
+/// How a card is told the number of blocks it will be asked for, if it listens.
+fn announcement(identity: &Identity, count: usize) -> Result<Option<Command>, Error> {
+    let count = u32::try_from(count).map_err(|_| Error::OutOfRange)?;
+    let command = Command::new(23, count, ResponseKind::Short);
+    Ok(identity.set_block_count.then_some(command))
 }
 
 /// Blocks where the bus master reaches them.
@@ -620,10 +665,7 @@ pub(super) fn read_one(
 
 /// Turns error bits of a card status into an error.
 pub(super) fn check(index: u8, answer: Response) -> Result<(), Error> {
-    match answer.short() & status::ERRORS {
-        0 => Ok(()),
-        _ => Err(Error::Status(index, answer.short())),
-    }
+    answer.check(index).map(drop)
 }
 
 /// Selects the card at `address`: from standby to transfer state.
@@ -668,10 +710,7 @@ impl<H: Host> BlockDevice for Card<H> {
     }
 
     fn read(&mut self, first_block: u64, destination: &mut [u8]) -> Result<(), block::Error> {
-        self.read_blocks(first_block, destination).map_err(|error| {
-            log::error!("{}, block {first_block}: {error}", self.name);
-            self.locate(error, first_block)
-        })
+        self.read_blocks(first_block, destination).map_err(|error| self.report(error, first_block))
     }
 
     fn start(&mut self, first_block: u64, buffer: Buffer) -> Result<(), Buffer> {
@@ -680,10 +719,17 @@ impl<H: Host> BlockDevice for Card<H> {
 
     fn finish(&mut self) -> Result<Buffer, block::Error> {
         let first_block = self.read_ahead.as_ref().map_or(0, |read_ahead| read_ahead.first_block);
-        self.finish_read().map_err(|error| {
-            log::error!("{}, block {first_block}: {error}", self.name);
-            self.locate(error, first_block)
-        })
+        self.finish_read().map_err(|error| self.report(error, first_block))
+    }
+
+    fn finish_and_start(
+        &mut self,
+        first_block: u64,
+        buffer: Buffer,
+    ) -> (Result<Buffer, block::Error>, Result<(), Buffer>) {
+        let before = self.read_ahead.as_ref().map_or(0, |read_ahead| read_ahead.first_block);
+        let (finished, started) = self.finish_and_start_read(first_block, buffer);
+        (finished.map_err(|error| self.report(error, before)), started)
     }
 
     fn abandon(&mut self) {

@@ -2,6 +2,7 @@
 
 use core::fmt;
 
+use super::contents::status;
 use crate::{dma::Buffer, time::Clock};
 
 /// Bus timing, from the slowest to the fastest that is tried.
@@ -210,6 +211,14 @@ impl Response {
         self.0[3]
     }
 
+    /// Turns the error bits of the card's status, in its answer to command `index`, into an error.
+    pub fn check(self, index: u8) -> Result<Self, Error> {
+        match self.short() & status::ERRORS {
+            0 => Ok(self),
+            _ => Err(Error::Status(index, self.short())),
+        }
+    }
+
     /// A 136-bit response's bits 127:8 in their place; the CRC below them reads 0.
     pub fn long(self) -> u128 {
         self.0.iter().rev().fold(0, |bits, word| bits << 32 | u128::from(*word)) << 8
@@ -233,6 +242,8 @@ pub struct Transfer<'a> {
 /// else.
 #[derive(Debug)]
 pub struct Incoming {
+    /// What the card is told before: how many blocks it will be asked for.
+    pub announcement: Option<Command>,
     /// The command.
     pub command: Command,
     /// Whether the controller ends the transfer with CMD12, because its length was not announced.
@@ -244,10 +255,17 @@ pub struct Incoming {
 /// How what was started has ended.
 #[derive(Debug)]
 pub struct Finished {
-    /// The card's answers.
-    pub outcome: Result<Response, Error>,
+    /// Whether the data is there; error bits of the card's status are errors, too.
+    pub outcome: Result<(), Error>,
     /// The buffer; lost if the controller cannot be stopped, because it may still write there.
     pub buffer: Option<Buffer>,
+}
+
+impl Finished {
+    /// Ended before it began.
+    pub fn failed((error, buffer): (Error, Buffer)) -> Self {
+        Self { outcome: Err(error), buffer: Some(buffer) }
+    }
 }
 
 /// A command that takes blocks of 512 bytes to the card.
@@ -379,6 +397,16 @@ pub trait Host: Clock {
     fn start(&mut self, incoming: Incoming) -> Result<(), Finished>;
     /// Waits for the end of what was started; `None` if nothing was.
     fn finish(&mut self) -> Option<Finished>;
+    /// [`Host::finish`], then [`Host::start`], with as little as can be between the last block of the
+    /// one and the command of the other. Returns the first one's buffer and whether the second was
+    /// started.
+    ///
+    /// # Errors
+    /// How the first one has ended, and the buffer of the second, which was not started.
+    fn finish_and_start(
+        &mut self,
+        incoming: Incoming,
+    ) -> Result<(Buffer, Result<(), Finished>), (Finished, Buffer)>;
     /// What the slot's write-protect switch says; `false` where there is none.
     fn write_protected(&self) -> bool;
     /// Sends a command and its data, and waits while the card is busy with it, for three seconds

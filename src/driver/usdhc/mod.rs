@@ -36,12 +36,14 @@ use super::{
 use crate::{
     block::BLOCK_SIZE,
     board::CardSlot,
-    dma::{self, Dma},
+    dma::{self, Buffer, Dma},
     mmio::Bus,
     soc::{ccm, iomuxc::Drive},
     time::{Clock, Delay},
 };
 
+/// READ_MULTIPLE_BLOCK.
+const READ: u8 = 18;
 /// At least 74 clocks at identification speed, before the first command (SD 6.4.1).
 const FIRST_CLOCKS_US: u32 = 1000;
 
@@ -60,8 +62,9 @@ pub struct Usdhc<'a, B: Bus, C: Clock, D: Dma, P> {
 }
 
 /// A read that goes on by itself.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 enum ReadAhead {
+    #[default]
     None,
     Underway(Underway),
     /// It was broken off before it was waited for.
@@ -155,11 +158,14 @@ impl<'a, B: Bus, C: Clock, D: Dma, P: OutputPin + InputPin> Usdhc<'a, B, C, D, P
 impl<B: Bus, C: Clock, D: Dma, P> Usdhc<'_, B, C, D, P> {
     /// The controller, which nothing keeps busy: a read that goes on is broken off.
     fn free_controller(&mut self) -> &mut Controller<B, C> {
-        match mem::replace(&mut self.read_ahead, ReadAhead::None) {
+        match mem::take(&mut self.read_ahead) {
             ReadAhead::Underway(underway) => {
                 let stopped = self.controller.reset_lines();
+                if stopped.is_ok() {
+                    self.dma.end_send(&self.buffers.table, underway.table);
+                }
                 let outcome = stopped.and(Err(Error::Controller(Fault::Silent)));
-                let finished = self.take_back(underway.buffer, underway.table, outcome);
+                let finished = self.take_back(underway.buffer, outcome);
                 self.read_ahead = ReadAhead::BrokenOff(finished);
             }
             before => self.read_ahead = before,
@@ -167,19 +173,65 @@ impl<B: Bus, C: Clock, D: Dma, P> Usdhc<'_, B, C, D, P> {
         &mut self.controller
     }
 
-    /// What a read has come to, after the controller has finished or was reset.
-    fn take_back(
-        &self,
-        buffer: dma::Lent,
-        table: u32,
-        outcome: Result<Response, Error>,
-    ) -> Finished {
-        if outcome == Err(Error::Controller(Fault::Reset)) {
-            return Finished { outcome, buffer: None };
-        }
-        self.dma.end_send(&self.buffers.table, table);
-        Finished { outcome, buffer: Some(buffer.end(&self.dma)) }
+    /// What a read has come to, after the controller has finished with it or was reset.
+    fn take_back(&self, buffer: dma::Lent, outcome: Result<(), Error>) -> Finished {
+        let stopped = outcome != Err(Error::Controller(Fault::Reset));
+        Finished { outcome, buffer: stopped.then(|| buffer.end(&self.dma)) }
     }
+
+    /// Waits until the controller has finished with a read, whose buffer stays with it.
+    fn end(&mut self, begun: Begun, table: u32) -> Result<(), Error> {
+        let outcome = self.controller.end(begun).and_then(|answer| answer.check(READ)).map(drop);
+        if outcome != Err(Error::Controller(Fault::Reset)) {
+            self.dma.end_send(&self.buffers.table, table);
+        }
+        outcome
+    }
+
+    /// Sends for blocks, which come to `buffer` by themselves.
+    fn begin(
+        &mut self,
+        announcement: Option<Command>,
+        command: Command,
+        stop: bool,
+        buffer: dma::Lent,
+    ) -> Result<(), Finished> {
+        let blocks = u16::try_from(buffer.length() / BLOCK_SIZE);
+        let mut table = Table::new(&mut self.buffers.table);
+        let fits = table.add(buffer.bus_address(), buffer.length());
+        let (Ok(blocks), true) = (blocks, fits) else {
+            return Err(self.take_back(buffer, Err(Error::OutOfRange)));
+        };
+        let table = match self.dma.begin_send(table.finish()) {
+            Ok(table) => table,
+            Err(error) => return Err(self.take_back(buffer, Err(unreachable(error)))),
+        };
+        let direction = Direction::FromCard;
+        let data = Data { direction, block_size: 512, blocks, stop, table };
+        let announced = match announcement {
+            Some(told) => {
+                self.controller.run(told, None).and_then(|answer| answer.check(told.index))
+            }
+            None => Ok(Response::default()),
+        };
+        match announced.and_then(|_| self.controller.begin(command, Some(data))) {
+            Ok(begun) => {
+                self.read_ahead = ReadAhead::Underway(Underway { begun, buffer, table });
+                Ok(())
+            }
+            Err(error) => {
+                if error != Error::Controller(Fault::Reset) {
+                    self.dma.end_send(&self.buffers.table, table);
+                }
+                Err(self.take_back(buffer, Err(error)))
+            }
+        }
+    }
+}
+
+/// Gives a buffer of its own to the controller.
+fn lend(dma: &impl Dma, buffer: Buffer) -> Result<dma::Lent, (Error, Buffer)> {
+    dma::Lent::begin(dma, buffer).map_err(|(error, buffer)| (unreachable(error), buffer))
 }
 
 /// Nothing may be written to memory, or read from it, after the driver is gone.
@@ -292,42 +344,47 @@ impl<B: Bus, C: Clock, D: Dma, P: OutputPin + InputPin> Host for Usdhc<'_, B, C,
     }
 
     fn start(&mut self, incoming: Incoming) -> Result<(), Finished> {
-        let Incoming { command, stop, buffer } = incoming;
-        let refused = |error, buffer| Finished { outcome: Err(error), buffer: Some(buffer) };
-        let Ok(blocks) = u16::try_from(buffer.len() / BLOCK_SIZE) else {
-            return Err(refused(Error::OutOfRange, buffer));
-        };
+        let Incoming { announcement, command, stop, buffer } = incoming;
         self.free_controller();
-        let buffer = dma::Lent::begin(&self.dma, buffer)
-            .map_err(|(error, buffer)| refused(unreachable(error), buffer))?;
-        let mut table = Table::new(&mut self.buffers.table);
-        if !table.add(buffer.bus_address(), buffer.length()) {
-            return Err(refused(Error::OutOfRange, buffer.end(&self.dma)));
-        }
-        let table = match self.dma.begin_send(table.finish()) {
-            Ok(table) => table,
-            Err(error) => return Err(refused(unreachable(error), buffer.end(&self.dma))),
-        };
-        let direction = Direction::FromCard;
-        let data = Data { direction, block_size: 512, blocks, stop, table };
-        match self.controller.begin(command, Some(data)) {
-            Ok(begun) => {
-                self.read_ahead = ReadAhead::Underway(Underway { begun, buffer, table });
-                Ok(())
-            }
-            Err(error) => Err(self.take_back(buffer, table, Err(error))),
-        }
+        let buffer = lend(&self.dma, buffer).map_err(Finished::failed)?;
+        self.begin(announcement, command, stop, buffer)
     }
 
     fn finish(&mut self) -> Option<Finished> {
-        match mem::replace(&mut self.read_ahead, ReadAhead::None) {
+        match mem::take(&mut self.read_ahead) {
             ReadAhead::None => None,
             ReadAhead::BrokenOff(finished) => Some(finished),
             ReadAhead::Underway(Underway { begun, buffer, table }) => {
-                let outcome = self.controller.end(begun);
-                Some(self.take_back(buffer, table, outcome))
+                let outcome = self.end(begun, table);
+                Some(self.take_back(buffer, outcome))
             }
         }
+    }
+
+    fn finish_and_start(
+        &mut self,
+        incoming: Incoming,
+    ) -> Result<(Buffer, Result<(), Finished>), (Finished, Buffer)> {
+        let Incoming { announcement, command, stop, buffer: next } = incoming;
+        let Underway { begun, buffer, table } = match mem::take(&mut self.read_ahead) {
+            ReadAhead::Underway(underway) => underway,
+            ReadAhead::BrokenOff(finished) => return Err((finished, next)),
+            ReadAhead::None => {
+                let outcome = Err(Error::Controller(Fault::Silent));
+                return Err((Finished { outcome, buffer: None }, next));
+            }
+        };
+        // Caches are looked after while data moves: for the next buffer before the end of this one,
+        // for this one after the start of the next.
+        let next = lend(&self.dma, next);
+        if let Err(error) = self.end(begun, table) {
+            let next = next.map_or_else(|(_, buffer)| buffer, |next| next.end(&self.dma));
+            return Err((self.take_back(buffer, Err(error)), next));
+        }
+        let started = next
+            .map_err(Finished::failed)
+            .and_then(|next| self.begin(announcement, command, stop, next));
+        Ok((buffer.end(&self.dma), started))
     }
 
     fn write_protected(&self) -> bool {

@@ -228,6 +228,14 @@ fn read_everything(slot: &'static CardSlot, bus: u32, size: u64) {
         card.abandon_read();
     }
     card.start_read(1, Buffer::new(65_536)).unwrap();
+    for block in [9, 300, 2] {
+        let (finished, started) = card.finish_and_start_read(block, Buffer::new(65_536));
+        assert_eq!(finished.unwrap().len(), 65_536);
+        started.unwrap();
+    }
+    let (finished, started) = card.finish_and_start_read(1, Buffer::new(65_536));
+    assert!(finished.unwrap().iter().copied().eq((1024..).map(content).take(65_536)));
+    started.unwrap();
     card.stop();
     card.finish_read().unwrap_err();
     let mut last = [1; 512];

@@ -24,6 +24,8 @@ use super::{
 /// What a register access and a look at the clock take.
 const ACCESS: Duration = Duration::from_nanos(200);
 const LOOK: Duration = Duration::from_nanos(500);
+/// What the maintenance of a cache line takes, a cautious guess.
+const LINE: Duration = Duration::from_nanos(5);
 /// After so many looks without a store each takes longer by [`LOOK`]: a long wait costs the host
 /// little and is still measured to a few percent.
 const PATIENT_LOOKS: u32 = 8;
@@ -124,6 +126,17 @@ impl Bench {
         let now = self.now.get() + time;
         self.now.set(now);
         now
+    }
+
+    fn is_used(&self, memory: &[u8], bus_address: u32) -> bool {
+        let length = u32::try_from(memory.len()).expect("below 4 GiB");
+        let memory = bus_address..bus_address.saturating_add(length);
+        self.controller.borrow().uses(&memory, self.now.get())
+    }
+
+    fn maintain(&self, memory: &[u8]) {
+        let lines = u32::try_from(memory.len().div_ceil(ALIGNMENT)).expect("below 256 GiB");
+        self.pass(LINE * lines);
     }
 
     fn register(&self, address: u32) -> u32 {
@@ -250,25 +263,28 @@ impl Dma for Bench {
         self.check_reach(buffer)?;
         // What the caches hold is lost.
         buffer.fill(0xa5);
+        self.maintain(buffer);
         Ok(self.memory.borrow_mut().add(buffer, true))
     }
 
     fn end_receive(&self, buffer: &mut [u8], bus_address: u32) {
-        let active = self.controller.borrow().is_dma_active(self.now.get());
-        self.rules.require(!active, || "buffer taken back while the controller writes".into());
+        let used = self.is_used(buffer, bus_address);
+        self.rules.require(!used, || "buffer taken back while the controller writes".into());
         if let Some(region) = self.memory.borrow_mut().regions.remove(&bus_address) {
             buffer.copy_from_slice(&region.bytes);
         }
+        self.maintain(buffer);
     }
 
     fn begin_send(&self, buffer: &[u8]) -> Result<u32, Error> {
         self.check_reach(buffer)?;
+        self.maintain(buffer);
         Ok(self.memory.borrow_mut().add(buffer, false))
     }
 
-    fn end_send(&self, _: &[u8], bus_address: u32) {
-        let active = self.controller.borrow().is_dma_active(self.now.get());
-        self.rules.require(!active, || "descriptors taken back while the controller runs".into());
+    fn end_send(&self, buffer: &[u8], bus_address: u32) {
+        let used = self.is_used(buffer, bus_address);
+        self.rules.require(!used, || "descriptors taken back while the controller runs".into());
         self.memory.borrow_mut().regions.remove(&bus_address);
     }
 }

@@ -1,6 +1,6 @@
 //! The register block.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, iter, ops::Range, time::Duration};
 
 use super::{
     adma::{self, Piece},
@@ -156,6 +156,8 @@ pub struct Controller {
     dead: bool,
     jammed: bool,
     data_time: Duration,
+    /// The memory of the last transfer: descriptors and what they describe.
+    in_use: Vec<Range<u32>>,
 }
 
 impl Controller {
@@ -181,6 +183,7 @@ impl Controller {
             dead: false,
             jammed: false,
             data_time: Duration::ZERO,
+            in_use: Vec::new(),
         }
     }
 
@@ -281,9 +284,11 @@ impl Controller {
         self.get(VEND_SPEC) & bit::VSELECT != 0
     }
 
-    /// Whether a transfer is under way at `now`.
-    pub fn is_dma_active(&self, now: Duration) -> bool {
-        self.jammed || self.events.iter().any(|event| event.ends_data && event.at > now)
+    /// Whether a transfer that is under way at `now` works with any of `memory`.
+    pub fn uses(&self, memory: &Range<u32>, now: Duration) -> bool {
+        let active = self.events.iter().any(|event| event.ends_data && event.at > now);
+        let shared = |used: &Range<u32>| used.start < memory.end && memory.start < used.end;
+        (self.jammed || active) && self.in_use.iter().any(shared)
     }
 
     /// When the next thing happens that a read sees, if something is under way.
@@ -688,6 +693,11 @@ impl Controller {
         let Some(pieces) = pieces else {
             return self.dma_error(start);
         };
+        let length = |bytes: usize| u32::try_from(bytes).unwrap_or(u32::MAX);
+        let described =
+            pieces.iter().map(|piece| piece.address..piece.address + length(piece.length));
+        let descriptors = table..table + 8 * length(pieces.len());
+        self.in_use = described.chain(iter::once(descriptors)).collect();
         let mut scatter = Scattered { pieces: &pieces, into: 0 };
         let bits = u64::from(size) * 8 / u64::from(self.width());
         let bits = if mix & bit::DDR_EN != 0 { bits / 2 } else { bits };
