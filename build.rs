@@ -27,6 +27,7 @@ fn main() {
             ("firn-loader", "loader.ld"),
             ("firn-spl", "spl.ld"),
             ("firn-faults", "loader.ld"),
+            ("firn-unpack", "loader.ld"),
             ("firn-first-stage-faults", "spl.ld"),
         ] {
             println!("cargo:rustc-link-arg-bin={binary}=-T{root}/linker/{script}");

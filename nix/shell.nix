@@ -13,9 +13,14 @@ pkgs.mkShell {
     rustup # the bare-metal target is added by `cargo xtask setup`
     qemu # 10.0 or later, for the machine imx8mp-evk
     dtc
+    gzip
     dosfstools
     e2fsprogs
+    lz4
+    lzop
     mtools
     util-linux # sfdisk
+    xz
+    zstd
   ];
 }

@@ -24,7 +24,7 @@ use firn::{
     boot::{self, Facts, HandOver, LoadMemory, Machine, Outcome, Recovery, Unavailable},
     devicetree::DeviceTree,
     linux::{self, Dram, Mapping},
-    memory::Region,
+    memory::{Region, Size},
     soc::{Part, boot_rom::BootDevice},
     state::counter::Counter,
 };
@@ -49,6 +49,8 @@ struct Card {
     fails_writes: bool,
     /// First blocks of all writes.
     writes: Vec<u64>,
+    /// How many blocks were read.
+    read: usize,
 }
 
 impl Card {
@@ -60,6 +62,7 @@ impl Card {
             protected: false,
             fails_writes: false,
             writes: Vec::new(),
+            read: 0,
         }
     }
 }
@@ -82,6 +85,7 @@ impl BlockDevice for Card {
         }
         let bytes = self.bytes.get(start..end).ok_or_else(|| error(ErrorKind::OutOfRange))?;
         destination.copy_from_slice(bytes);
+        self.read += destination.len() / BLOCK_SIZE;
         Ok(())
     }
 
@@ -374,6 +378,48 @@ fn a_person_boots_another_generation_with_an_edited_command_line() {
     let hand_over = board.run_to_kernel();
     assert_eq!(board.kernel_mark(&hand_over), 41);
     assert_eq!(board.command_line(&hand_over), "init=/nix/store/41-nixos-system/init quiet single");
+}
+
+#[test]
+fn details_tell_where_in_memory_a_generation_goes_without_loading_it() {
+    let files: &[(&str, &[u8])] = &[
+        ("extlinux/extlinux.conf", &configuration(TWO_GENERATIONS)),
+        ("nixos/k42", &kernel(42, 4 << 20)),
+        ("nixos/k41", &kernel(41, 0x1000)),
+        ("nixos/board.dtb", TREE),
+    ];
+    let mut board = TestBoard::new([card("SD", files)]).typing("dr");
+    assert_eq!(board.run(), Outcome::Reset);
+    let shown = board.line();
+    let card = board.cards[0].clone().unwrap();
+    assert!(card.borrow().read < (1 << 20) / BLOCK_SIZE, "{} blocks", card.borrow().read);
+
+    let mut board = TestBoard::new([Card::new("SD", card.borrow().bytes.clone())]).typing("\r");
+    let hand_over = board.run_to_kernel();
+    let place = |what, region: Region| format!("  {region} {what}, {}", Size(region.size()));
+    assert!(shown.contains("\r\n    0x040000000-0x044000000 memory, 64.0 MiB\r\n"));
+    assert!(shown.contains(&place("kernel", hand_over.kernel)), "{shown}");
+    assert!(shown.contains(&place("device tree", hand_over.device_tree)), "{shown}");
+    assert!(shown.contains("  0x040200000-0x040400000 firn, 2.0 MiB\r\n    "), "{shown}");
+    assert!(shown.contains("\r\n  Memory\r\n    linux,cma: no 960.0 MiB are left"), "{shown}");
+}
+
+#[test]
+fn details_tell_why_a_generation_has_no_place() {
+    let mut huge = kernel(42, 0x1000);
+    huge[16..24].copy_from_slice(&(1_u64 << 30).to_le_bytes());
+    let files: &[(&str, &[u8])] = &[
+        ("extlinux/extlinux.conf", &configuration(TWO_GENERATIONS)),
+        ("nixos/k42", &huge),
+        ("nixos/board.dtb", TREE),
+    ];
+    let mut board = TestBoard::new([card("SD", files)]).typing("dr");
+    assert_eq!(board.run(), Outcome::Reset);
+    let shown = board.line();
+    assert!(
+        shown.contains("  Memory\r\n    [E504] the kernel does not fit into memory"),
+        "{shown}"
+    );
 }
 
 #[test]

@@ -64,6 +64,22 @@ fn a_tree_whose_memory_does_not_hold_the_loader_is_not_believed() {
 }
 
 #[test]
+fn a_tree_with_memory_where_none_can_be_is_not_believed() {
+    let good = Region::new(GIB, GIB);
+    let specks = (0..16).map(|n| Region::new(3 * GIB + n * 0x2000, 0x1000));
+    for banks in [
+        vec![Region::new(0, 4 * GIB)],
+        vec![good, Region::new(0x3000_0000, 0x1000)],
+        vec![Region::between(GIB, u64::MAX)],
+        vec![good, Region::new(1 << 40, GIB)],
+        std::iter::once(good).chain(specks).collect(),
+    ] {
+        let dram = Dram::find(tells(tree_with(&banks).view()), &BOARD, LOADER);
+        assert_eq!(dram.source, Source::Board, "{banks:x?}");
+    }
+}
+
+#[test]
 fn without_a_tree_the_boards_table_serves_and_the_kernels_tree_is_left_alone() {
     let dram = Dram::find(Witnesses::default(), &BOARD, LOADER);
     assert_eq!(dram.banks, [Region::new(GIB, 3 * GIB), Region::new(4 * GIB, 3 * GIB)]);

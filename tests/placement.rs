@@ -1,5 +1,8 @@
 //! Kernel, initrd and device tree in memories of all shapes.
 
+#[path = "placement/pools.rs"]
+mod pools;
+
 use firn::{
     error::{Code, Coded},
     linux::{
@@ -183,20 +186,25 @@ fn a_hundred_thousand_reservations_are_planned_around_in_no_time() {
     assert!(before.elapsed().as_secs() < 60);
 }
 
-/// A memory map with sizes of any byte.
-fn any_map() -> impl Strategy<Value = MemoryMap> {
+type Banks = Vec<(u64, u64)>;
+/// Start, size, and whether the kernel must not map it.
+type Reserved = Vec<(u64, u64, bool)>;
+
+/// Banks and reservations with sizes of any byte.
+fn any_memory() -> impl Strategy<Value = (Banks, Reserved)> {
     let bank = (prop_oneof![0..8 * GIB, Just(DRAM)], 0..4 * GIB);
     let taken = (0..8 * GIB, prop_oneof![0..64 * KIB, 0..GIB, any::<u64>()], any::<bool>());
-    (proptest::collection::vec(bank, 0..4), proptest::collection::vec(taken, 0..12)).prop_map(
-        |(banks, taken)| {
-            let mut map =
-                MemoryMap::new(banks.iter().map(|&(start, size)| Region::new(start, size)));
-            for (start, size, forbidden) in taken {
-                map.reserve(Region::new(start, size), "taken", mapping(forbidden));
-            }
-            map
-        },
-    )
+    (proptest::collection::vec(bank, 0..4), proptest::collection::vec(taken, 0..12))
+}
+
+fn any_map() -> impl Strategy<Value = MemoryMap> {
+    any_memory().prop_map(|(banks, taken)| {
+        let mut map = MemoryMap::new(banks.iter().map(|&(start, size)| Region::new(start, size)));
+        for (start, size, forbidden) in taken {
+            map.reserve(Region::new(start, size), "taken", mapping(forbidden));
+        }
+        map
+    })
 }
 
 fn mapping(forbidden: bool) -> Mapping {
@@ -292,7 +300,7 @@ impl SmallMemory {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(512))]
+    #![proptest_config(ProptestConfig::with_cases(4096))]
 
     #[test]
     fn whatever_is_placed_is_placed_by_the_rules(

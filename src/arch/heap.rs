@@ -1,18 +1,18 @@
 //! The heap: a fixed region of the image's own memory (linker/*.ld, HEAP_SIZE), so that whoever
-//! loads the loader keeps clear of it.
+//! loads the loader keeps clear of it; and, for a while, DRAM that nobody has.
 
 use core::alloc::{GlobalAlloc, Layout};
 use core::cell::RefCell;
 use core::ptr::{self, NonNull};
 
+use super::heaps::Heaps;
 use super::ranges::start_and_length;
 use super::single_core::SingleCore;
 
 /// The allocator. A binary names it: `#[global_allocator] static HEAP: Heap = Heap;`
 pub struct Heap;
 
-static FREE_LIST: SingleCore<RefCell<linked_list_allocator::Heap>> =
-    SingleCore::new(RefCell::new(linked_list_allocator::Heap::empty()));
+static HEAPS: SingleCore<RefCell<Heaps>> = SingleCore::new(RefCell::new(Heaps::empty()));
 
 /// Opens the heap. Until then every allocation fails.
 ///
@@ -23,28 +23,37 @@ pub(super) unsafe fn initialise(memory: core::ops::Range<u64>) {
     let (bottom, size) = start_and_length(&memory);
     let bottom = ptr::with_exposed_provenance_mut(bottom);
     // SAFETY: the caller's promise.
-    unsafe { FREE_LIST.borrow_mut().init(bottom, size) };
+    unsafe { HEAPS.borrow_mut().open(bottom, size) };
 }
 
-/// Bytes in use and bytes free.
+/// Bytes in use and bytes free, without those that are lent.
 pub fn usage() -> (usize, usize) {
-    let heap = FREE_LIST.borrow();
-    (heap.used(), heap.free())
+    HEAPS.borrow().usage()
 }
 
-// SAFETY: `linked_list_allocator` gives each block to one owner until it is freed; the `RefCell` is
-// never left borrowed, and a request from within the allocator gets null.
+/// Serves large requests from `memory` until [`take_back`]; gives it back if it is too small or
+/// another one is lent.
+pub fn lend(memory: &'static mut [u8]) -> Result<(), &'static mut [u8]> {
+    HEAPS.borrow_mut().lend(memory)
+}
+
+/// What was lent, unless something in it is still in use.
+pub fn take_back() -> Option<&'static mut [u8]> {
+    HEAPS.borrow_mut().take_back()
+}
+
+// SAFETY: `Heaps` gives each block to one owner until it is freed; the `RefCell` is never left
+// borrowed, and a request from within the allocator gets null.
 unsafe impl GlobalAlloc for Heap {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let Ok(mut heap) = FREE_LIST.try_borrow_mut() else { return ptr::null_mut() };
-        heap.allocate_first_fit(layout).map_or(ptr::null_mut(), NonNull::as_ptr)
+        HEAPS.try_borrow_mut().map_or(ptr::null_mut(), |mut heaps| heaps.allocate(layout))
     }
 
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
         let Some(block) = NonNull::new(block) else { return };
-        if let Ok(mut heap) = FREE_LIST.try_borrow_mut() {
+        if let Ok(mut heaps) = HEAPS.try_borrow_mut() {
             // SAFETY: the caller got `block` from `alloc` with this layout.
-            unsafe { heap.deallocate(block, layout) };
+            unsafe { heaps.free(block, layout) };
         }
     }
 }

@@ -188,12 +188,14 @@ fn copy(tree: &Range<u64>) -> Box<[u8]> {
     unsafe { slice::from_raw_parts(ptr::with_exposed_provenance(start), length) }.into()
 }
 
+/// The pages of a device tree.
+fn pages_of(tree: &Range<u64>) -> Region {
+    Region::between(tree.start, tree.end).outward(layout::PAGE)
+}
+
 /// Where the first stage's record lies if there is one: not where a device tree does.
 fn find_hand_off(device_tree: Option<&Range<u64>>) -> Option<Region> {
-    let tree = device_tree.map_or(Region::new(0, 0), |tree| {
-        let end = tree.end.next_multiple_of(layout::PAGE);
-        Region::between(tree.start - tree.start % layout::PAGE, end)
-    });
+    let tree = device_tree.map_or(Region::new(0, 0), pages_of);
     (!BOARD.hand_off.overlaps(tree)).then_some(BOARD.hand_off)
 }
 
@@ -227,12 +229,8 @@ fn map(device_tree: Option<Range<u64>>, record: Option<Region>) -> Tables<'stati
         let start = u64::from(start);
         add(start..start + u64::from(size), Rights::Device);
     }
-    if let Some(tree) = device_tree {
-        let start = tree.start - tree.start % layout::PAGE;
-        add(start..tree.end.next_multiple_of(layout::PAGE), Rights::Data);
-    }
-    if let Some(record) = record {
-        add(record.start()..record.end(), Rights::Data);
+    for data in device_tree.as_ref().map(pages_of).into_iter().chain(record) {
+        add(data.start()..data.end(), Rights::Data);
     }
     tables
 }

@@ -48,15 +48,12 @@ pub fn usable(
 ) -> Result<Ranges<RANGES>, Error> {
     let mut usable = Ranges::new();
     for bank in banks {
-        let start = bank.start().max(DRAM_START);
-        let start = start.checked_next_multiple_of(PAGE).unwrap_or(bank.end());
-        let end = bank.end() - bank.end() % PAGE;
-        usable.insert(start..end.max(start)).map_err(|_| Error::TooManyRanges)?;
+        let pages = bank.intersection(Region::between(DRAM_START, u64::MAX)).inward(PAGE);
+        usable.insert(pages.start()..pages.end()).map_err(|_| Error::TooManyRanges)?;
     }
     for region in reserved.into_iter().filter(|region| !region.is_empty()) {
-        let start = region.start() - region.start() % PAGE;
-        let end = region.end().checked_next_multiple_of(PAGE).unwrap_or(u64::MAX);
-        usable.remove(&(start..end)).map_err(|_| Error::TooManyRanges)?;
+        let pages = region.outward(PAGE);
+        usable.remove(&(pages.start()..pages.end())).map_err(|_| Error::TooManyRanges)?;
     }
     Ok(usable)
 }

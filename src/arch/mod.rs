@@ -20,6 +20,7 @@
 
 pub mod entry;
 pub mod exception;
+pub mod heaps;
 pub mod layout;
 pub mod memory;
 pub mod mmu;

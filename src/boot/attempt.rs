@@ -8,11 +8,12 @@ use alloc::{
     string::{String, ToString},
     vec::Vec,
 };
+use core::time::Duration;
 
 use super::{
     Problem,
     found::Found,
-    load::{Facts, HandOver, Job, LoadError, load},
+    load::{self, Facts, HandOver, Job, LoadError, load},
     record::Location,
     session::Machine,
 };
@@ -93,8 +94,42 @@ fn load_decided(
     decision: &Decision,
     command_line: Option<&str>,
 ) -> Result<HandOver, LoadError> {
+    if let Some(attempt) = decision.attempt {
+        log::info!("try {} of {}", attempt.number, attempt.of);
+    }
+    let now = machine.now();
+    with_job(now, facts, found, decision, command_line, |job| load(job, facts, machine))
+}
+
+/// Where the generation at `index` would go if a person chose it, or why it cannot be booted; in
+/// lines.
+pub(super) fn plan(
+    machine: &impl Machine,
+    facts: &Facts<'_>,
+    found: &mut Found,
+    index: usize,
+) -> String {
+    let Some(decision) = found.decide_for_person(facts, index) else { return String::new() };
+    match with_job(machine.now(), facts, found, &decision, None, |job| load::plan(job, facts)) {
+        Ok(plan) => {
+            let warnings: String = plan.warnings().map(|warning| warning + "\n").collect();
+            format!("{warnings}{plan}")
+        }
+        Err(error) => format!("[{}] {error}", error.code()),
+    }
+}
+
+/// Does with `decision` what `action` does with a job.
+fn with_job<T>(
+    now: Duration,
+    facts: &Facts<'_>,
+    found: &mut Found,
+    decision: &Decision,
+    command_line: Option<&str>,
+    action: impl FnOnce(Job<'_>) -> T,
+) -> T {
     let mut times = facts.times.clone();
-    times.push(("chosen", machine.now()));
+    times.push(("chosen", now));
     let reset_cause = facts.reset.map(|cause| cause.to_string()).unwrap_or_default();
     let last_failure = last_failure(found, decision);
     let boot = Boot {
@@ -110,13 +145,10 @@ fn load_decided(
         },
         ..Boot::default()
     };
-    if let Some(attempt) = decision.attempt {
-        log::info!("try {} of {}", attempt.number, attempt.of);
-    }
     let generation = &found.catalogue.generations[decision.index];
     let volume = found.catalogue.volume_of(decision.index).unwrap_or_default();
     let file_system = &mut *found.catalogue.volumes[volume].file_system;
-    load(Job { generation, file_system, command_line, boot }, facts, machine)
+    action(Job { generation, file_system, command_line, boot })
 }
 
 /// The failure that the record will tell of.

@@ -56,8 +56,12 @@ pub struct Facts<'a> {
 pub trait LoadMemory {
     /// The bytes of `region`, which stay claimed until [`LoadMemory::release`].
     fn claim(&mut self, region: Region) -> Result<&mut [u8], Unavailable>;
-    /// Takes back all that was claimed.
+    /// Takes back all that was claimed, and what the heap was lent.
     fn release(&mut self);
+    /// From now on until [`LoadMemory::release`], lets the heap have free memory for what is large: a
+    /// decompressor's window. It gets out of the way of [`LoadMemory::claim`]; nothing in it may be in
+    /// use then.
+    fn lend_heap(&mut self) {}
 }
 
 /// A region that the planner chose is not to be had: a contradiction within the loader.
@@ -99,6 +103,7 @@ pub fn load(
     memory: &mut impl LoadMemory,
 ) -> Result<HandOver, LoadError> {
     memory.release();
+    memory.lend_heap();
     let mut prepared = Prepared::new(job, facts)?;
     let Prepared { notes, kernel, initrds, in_place, plan, .. } = &mut prepared;
     notes.iter().for_each(|(level, note)| log::log!(*level, "{note}"));

@@ -196,6 +196,9 @@ fn choose(
             menu.feed(byte, now);
             is_quiet = false;
         }
+        if let Some(row) = menu.wanted_plan() {
+            menu.tell_plan(&attempt::plan(machine, facts, found, indices[row]));
+        }
         let now = machine.now();
         let outcome = menu.tick(now);
         let bytes = menu.draw(now);

@@ -3,6 +3,8 @@
 //! A stage before that has trained the DRAM knows best; the board's table is a guess that only
 //! serves where nobody knows.
 
+#![forbid(unsafe_code)]
+
 use alloc::vec::Vec;
 use core::fmt;
 
@@ -11,6 +13,11 @@ use crate::{
     devicetree::{self, DeviceTree},
     memory::Region,
 };
+
+/// No SoC of the family has so many, and the loader's books hold twice as many ranges.
+const BANKS_MAX: usize = 16;
+/// No SoC of the family has DRAM at 64 GiB and beyond.
+const WINDOW_END: u64 = 1 << 36;
 
 /// Who tells how much memory there is, best first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,7 +54,8 @@ pub struct Witnesses<'a> {
 
 impl Dram {
     /// Asks all sources. One is believed if its memory holds `loader`, the memory that this code runs
-    /// in: the tree of another board, or one that nobody filled in, does not.
+    /// in: the tree of another board, or one that nobody filled in, does not. And only if all of its
+    /// banks can be DRAM: a broken tree may name any number, anywhere.
     pub fn find(witnesses: Witnesses<'_>, board: &Board, loader: Region) -> Self {
         let Witnesses { first_stage, controller, firmware_tree } = witnesses;
         let firmware_tree = firmware_tree.map(devicetree::memory::banks).unwrap_or_default();
@@ -56,8 +64,12 @@ impl Dram {
             (controller, Source::Controller),
             (firmware_tree, Source::FirmwareTree),
         ];
+        let start = board.dram_banks.iter().map(|&(start, _)| start).min().unwrap_or(0);
+        let window = Region::between(start, WINDOW_END);
         for (banks, source) in told {
-            if banks.iter().any(|bank| bank.contains(loader)) {
+            let can_be =
+                banks.len() <= BANKS_MAX && banks.iter().all(|&bank| window.contains(bank));
+            if can_be && banks.iter().any(|bank| bank.contains(loader)) {
                 return Self { banks, source };
             }
         }

@@ -213,9 +213,11 @@ impl fmt::Display for Plan {
         lines.push((self.kernel, "kernel", ""));
         lines.push((self.device_tree, "device tree", ""));
         lines.extend(self.initrd.map(|initrd| (initrd, "initrd", "")));
-        lines.extend(self.pools.iter().filter_map(|(pool, place)| {
-            place.map(|place| (place, &*pool.owner, ", where the kernel will look first"))
-        }));
+        lines.extend(
+            self.pools
+                .iter()
+                .filter_map(|(pool, place)| place.map(|place| (place, &*pool.owner, ", expected"))),
+        );
         lines.extend(self.map.banks().iter().map(|bank| (*bank, "", "")));
         // A bank comes before what starts with it.
         sort_by_key(&mut lines, |(region, owner, _)| (region.start(), !owner.is_empty()));

@@ -154,6 +154,17 @@ impl Menu {
         self.state.list.wanted()
     }
 
+    /// Index of a row whose details are open and that lacks where in memory it would go. Ask before
+    /// each [`Menu::draw`], and answer with [`Menu::tell_plan`].
+    pub fn wanted_plan(&self) -> Option<usize> {
+        self.state.wanted_plan()
+    }
+
+    /// Answers [`Menu::wanted_plan`]: a map, or why there is none, in lines.
+    pub fn tell_plan(&mut self, text: &str) {
+        self.state.tell_plan(text);
+    }
+
     /// Says `text` until the next key.
     pub fn say(&mut self, text: &str) {
         self.state.say(text);

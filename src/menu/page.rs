@@ -23,6 +23,9 @@ const WIDTH: usize = 78;
 /// Where the values of a table begin.
 const INDENT: usize = 16;
 
+/// Columns before what is told of memory.
+const PLAN_INDENT: usize = 4;
+
 /// Text to read.
 pub(super) struct Page {
     pub kind: Kind,
@@ -30,6 +33,8 @@ pub(super) struct Page {
     pub lines: Vec<String>,
     /// First line that is on the screen.
     pub top: usize,
+    /// Whether it lacks where in memory things go ([`Page::tell_plan`]).
+    pub wants_plan: bool,
 }
 
 /// What a page is about.
@@ -60,17 +65,33 @@ impl Page {
     /// All that is known of a generation.
     pub(super) fn details(row: &Row) -> Self {
         let title = format!("Details of {}", name(&row.generation));
-        Self { kind: Kind::Details, title, lines: details(row), top: 0 }
+        let wants_plan = !row.generation.unread && row.generation.broken.is_none();
+        Self { kind: Kind::Details, title, lines: details(row), top: 0, wants_plan }
+    }
+
+    /// Adds where in memory things go, or why they go nowhere.
+    pub(super) fn tell_plan(&mut self, text: &str) {
+        self.wants_plan = false;
+        self.lines.extend([String::new(), "  Memory".to_string()]);
+        let lines = text.lines().flat_map(|line| {
+            let (indent, line) = line.split_at(line.len() - line.trim_start().len());
+            let width = WIDTH - PLAN_INDENT - indent.len().min(PLAN_INDENT);
+            let indent = " ".repeat(WIDTH - width);
+            wrapped(&ascii(line), width).into_iter().map(move |line| format!("{indent}{line}"))
+        });
+        self.lines.extend(lines);
     }
 
     pub(super) fn messages(messages: &[String]) -> Self {
         let lines = messages.iter().flat_map(|text| wrapped(text, WIDTH)).collect();
-        Self { kind: Kind::Messages, title: "Messages".to_string(), lines, top: 0 }
+        let title = "Messages".to_string();
+        Self { kind: Kind::Messages, title, lines, top: 0, wants_plan: false }
     }
 
     /// What every key does and every remark means.
     pub(super) fn help(facts: &Facts) -> Self {
-        Self { kind: Kind::Help, title: "Keys".to_string(), lines: help(facts), top: 0 }
+        let title = "Keys".to_string();
+        Self { kind: Kind::Help, title, lines: help(facts), top: 0, wants_plan: false }
     }
 
     pub(super) fn key(&mut self, key: Key) -> Read {

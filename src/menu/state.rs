@@ -194,6 +194,21 @@ impl State {
         }
     }
 
+    /// The row whose place in memory somebody is waiting to see.
+    pub(super) fn wanted_plan(&self) -> Option<usize> {
+        match &self.view {
+            View::Page(page) if page.wants_plan => self.list.selected(),
+            _ => None,
+        }
+    }
+
+    /// Takes in the place in memory of what [`State::wanted_plan`] gave.
+    pub(super) fn tell_plan(&mut self, text: &str) {
+        if let View::Page(page) = &mut self.view {
+            page.tell_plan(text);
+        }
+    }
+
     /// What was selected is gone: nothing is done to what has taken its place.
     fn give_up_selection(&mut self) {
         self.pending = self.pending.take().filter(|pending| pending.action.is_announced());

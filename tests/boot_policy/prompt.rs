@@ -201,6 +201,7 @@ fn memory_tells_what_there_is_and_who_has_taken_it() {
     assert!(line.contains("memory (device tree of the stage before)\r\n"), "{line}");
     assert!(line.contains("  0x040000000-0x044000000  64.0 MiB\r\n"), "{line}");
     assert!(line.contains("  0x040200000-0x040400000  2.0 MiB  firn\r\n"), "{line}");
+    assert!(line.contains("free: 61.9 MiB, 44.0 MiB in one piece\r\n"), "{line}");
 }
 
 #[test]

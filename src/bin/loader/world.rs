@@ -160,6 +160,8 @@ pub(crate) struct World {
     machine: Machine,
     dram: Dram,
     claimed: Vec<(Region, &'static mut [u8])>,
+    /// Whether the heap gets what is free of it.
+    lending: bool,
     /// Which of the board's cards are searched first.
     order: Vec<usize>,
     /// In that order.
@@ -171,7 +173,7 @@ impl World {
     pub(crate) fn new(entry: &EntryState, machine: Machine, dram: Dram) -> Self {
         let booted = told(entry).and_then(|told| told.boot).map(|boot| boot.device);
         let order = boot::search_order(BOARD.cards, booted);
-        Self { machine, dram, claimed: Vec::new(), order, opened: Vec::new() }
+        Self { machine, dram, claimed: Vec::new(), lending: false, order, opened: Vec::new() }
     }
 
     /// Leaves everything quiet and enters the kernel.
@@ -230,21 +232,60 @@ impl World {
     }
 }
 
+/// The largest window that a format asks for, and room to grow into it.
+const LENT_MAX: u64 = 256 << 20;
+
+impl World {
+    /// Lends the heap the end of the largest free range; what is loaded tends to the start.
+    fn lend(&mut self) {
+        let Some(free) = self.dram.free().max_by_key(|free| free.size()) else { return };
+        let start = free.end() - free.size().min(LENT_MAX);
+        let memory = self.dram.take(Region::between(start, free.end()));
+        if let Ok(memory) = memory
+            && let Err(memory) = arch::heap::lend(memory)
+        {
+            self.give_back(memory);
+        }
+    }
+
+    fn give_back(&mut self, memory: &'static mut [u8]) {
+        let size = Size(memory.len() as u64);
+        if let Err(error) = self.dram.give_back(memory) {
+            warn!("{size} of memory are lost until the next reset: {error}");
+        }
+    }
+
+    fn take_heap_back(&mut self) {
+        if let Some(memory) = arch::heap::take_back() {
+            self.give_back(memory);
+        }
+    }
+}
+
 impl LoadMemory for World {
     fn claim(&mut self, region: Region) -> Result<&mut [u8], Unavailable> {
         let pages =
             Region::between(region.start(), region.end().next_multiple_of(arch::layout::PAGE));
-        let memory = self.dram.take(pages).map_err(|_| Unavailable(region))?;
-        self.claimed.push((region, memory));
+        self.take_heap_back();
+        let memory = self.dram.take(pages);
+        if self.lending {
+            self.lend();
+        }
+        self.claimed.push((region, memory.map_err(|_| Unavailable(region))?));
         self.claimed.last_mut().map(|(_, memory)| &mut **memory).ok_or(Unavailable(region))
     }
 
     fn release(&mut self) {
-        for (region, memory) in mem::take(&mut self.claimed) {
-            if let Err(error) = self.dram.give_back(memory) {
-                warn!("{region} is lost until the next reset: {error}");
-            }
+        self.lending = false;
+        self.take_heap_back();
+        for (_, memory) in mem::take(&mut self.claimed) {
+            self.give_back(memory);
         }
+    }
+
+    fn lend_heap(&mut self) {
+        self.lending = true;
+        self.lend();
     }
 }
 

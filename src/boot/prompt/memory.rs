@@ -2,7 +2,12 @@
 
 use alloc::{format, string::String, vec, vec::Vec};
 
-use crate::{boot::Facts, devicetree, memory::Size};
+use crate::{
+    boot::Facts,
+    devicetree,
+    linux::MemoryMap,
+    memory::{Region, Size},
+};
 
 /// The answer; `heap` is what of the loader's own memory is used and free, in bytes.
 pub(super) fn lines(facts: &Facts<'_>, heap: Option<(usize, usize)>) -> Vec<String> {
@@ -16,9 +21,20 @@ pub(super) fn lines(facts: &Facts<'_>, heap: Option<(usize, usize)>) -> Vec<Stri
         let (region, owner) = (reserved.region, reserved.owner);
         lines.push(format!("  {region}  {}  {owner} (device tree)\n", Size(region.size())));
     }
+    let free = free(facts).into_iter().map(|free| free.size());
+    let largest = free.clone().max().unwrap_or(0);
+    lines.push(format!("free: {}, {} in one piece\n", Size(free.sum()), Size(largest)));
     if let Some((used, free)) = heap {
         let [used, free] = [used, free].map(|bytes| Size(bytes as u64));
         lines.push(format!("heap: {used} used, {free} free\n"));
     }
     lines
+}
+
+/// What a generation whose tree reserves nothing more may be loaded to.
+fn free(facts: &Facts<'_>) -> Vec<Region> {
+    let mut map = MemoryMap::new(facts.dram.banks.iter().copied());
+    facts.taken.iter().for_each(|&(region, owner, mapping)| map.reserve(region, owner, mapping));
+    facts.firmware_tree.into_iter().for_each(|tree| map.reserve_tree(tree));
+    map.free()
 }

@@ -2,7 +2,6 @@
 
 use alloc::boxed::Box;
 
-use crc::{CRC_32_ISO_HDLC, Crc, Table};
 use miniz_oxide::inflate::{
     TINFLStatus,
     core::{
@@ -11,9 +10,10 @@ use miniz_oxide::inflate::{
     },
 };
 
-use super::stream::{Failure, Input, Output};
-
-static CRC: Crc<u32, Table<1>> = Crc::<u32, Table<1>>::new(&CRC_32_ISO_HDLC);
+use super::{
+    checksum::crc32_digest,
+    stream::{CHECKSUM, Failure, IMPOSSIBLE, Input, NO_MAGIC, Output, SIZE},
+};
 
 const MAGIC: [u8; 2] = [0x1f, 0x8b];
 const METHOD_DEFLATE: u8 = 8;
@@ -30,7 +30,7 @@ mod flag {
 /// All members; whether they came to their end.
 pub(super) fn unpack(input: &mut Input<'_>, output: &mut Output<'_>) -> Result<bool, Failure> {
     if input.array()? != MAGIC {
-        return Err(Failure::Damaged("no magic number"));
+        return Err(NO_MAGIC);
     }
     let mut inflate = Box::new(DecompressorOxide::new());
     loop {
@@ -39,12 +39,8 @@ pub(super) fn unpack(input: &mut Input<'_>, output: &mut Output<'_>) -> Result<b
         if !member(&mut inflate, input, output)? {
             return Ok(false);
         }
-        if input.peek()?.first() != Some(&MAGIC[0]) {
-            input.expect_end(output.written())?;
+        if input.another(|magic| magic == MAGIC, output.written())?.is_none() {
             return Ok(true);
-        }
-        if input.array()? != MAGIC {
-            return Err(Failure::Damaged("foreign bytes behind its end"));
         }
     }
 }
@@ -57,9 +53,8 @@ fn skip_header(input: &mut Input<'_>) -> Result<(), Failure> {
         return Err(Failure::Damaged("an unknown method or flag"));
     }
     if flags & flag::EXTRA != 0 {
-        for _ in 0..u16::from_le_bytes(input.array()?) {
-            input.byte()?;
-        }
+        let size = u16::from_le_bytes(input.array()?);
+        input.skip(u64::from(size))?;
     }
     for text in [flag::NAME, flag::COMMENT] {
         while flags & text != 0 && input.byte()? != 0 {}
@@ -78,7 +73,7 @@ fn member(
 ) -> Result<bool, Failure> {
     const FLAGS: u32 = TINFL_FLAG_HAS_MORE_INPUT | TINFL_FLAG_USING_NON_WRAPPING_OUTPUT_BUF;
     let start = output.written();
-    let mut checksum = CRC.digest();
+    let mut checksum = crc32_digest();
     loop {
         let size = output.written() - start;
         let (status, consumed, produced) =
@@ -97,16 +92,16 @@ fn member(
                 return Err(Failure::Truncated);
             }
             TINFLStatus::NeedsMoreInput => {}
-            _ => return Err(Failure::Damaged("an impossible code")),
+            _ => return Err(IMPOSSIBLE),
         }
     }
     let size = (output.written() - start) as u64;
     if u32::from_le_bytes(input.array()?) != checksum.finalize() {
-        return Err(Failure::Damaged("a wrong checksum (CRC-32)"));
+        return Err(CHECKSUM);
     }
     // RFC 1952, 2.3.1: modulo 2^32.
     if u64::from(u32::from_le_bytes(input.array()?)) != size & u64::from(u32::MAX) {
-        return Err(Failure::Damaged("a wrong size"));
+        return Err(SIZE);
     }
     Ok(true)
 }

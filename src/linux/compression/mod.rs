@@ -1,15 +1,21 @@
 //! What kernels are compressed with, straight to where they run.
 //!
-//! [`decompress`] writes to the destination and nowhere else, and reads its own output back where a
-//! format refers to what came before, so that no format needs memory that grows with the data.
-//! Every stream is hostile: what is damaged is an error that says so; nothing is read or written
+//! [`decompress`] writes to the destination, front to back. Where a decoder can, it reads its own
+//! output there; what others need of memory is never more than the destination can need, and an error
+//! where it is not to be had. Each decoder is a library's, behind an adapter that reads the format's
+//! frame and keeps to this. Every stream is hostile: what is damaged is an error that says so; nothing is read or written
 //! outside of the stream and the destination, and each step consumes input or produces output.
 //! Bytes of the destination behind [`Unpacked::written`] may have been written to.
 
 #![forbid(unsafe_code)]
 
+mod checksum;
 mod gzip;
+mod lz4;
+mod lzma;
+mod lzo;
 mod stream;
+mod zstd;
 
 use core::fmt;
 
@@ -118,7 +124,11 @@ pub fn decompress(
     let mut output = Output::new(destination);
     let complete = match compression {
         Compression::Gzip => gzip::unpack(&mut input, &mut output),
-        _ => Err(Failure::Unsupported("the format")),
+        Compression::Zstd => zstd::unpack(&mut input, &mut output),
+        Compression::Lz4 => lz4::unpack(&mut input, &mut output),
+        Compression::Xz => lzma::unpack_xz(&mut input, &mut output),
+        Compression::Lzma => lzma::unpack_lzma(&mut input, &mut output),
+        Compression::Lzo => lzo::unpack(&mut input, &mut output),
     };
     match complete {
         Ok(complete) => Ok(Unpacked { written: output.written(), complete }),
@@ -155,6 +165,8 @@ pub enum ErrorKind {
     Damaged(&'static str),
     /// It uses something that is not supported; the text names it.
     Unsupported(&'static str),
+    /// It needs a window, or a block, of so many bytes, for which there is no memory.
+    NoMemory(u64),
 }
 
 impl From<Failure> for ErrorKind {
@@ -164,6 +176,7 @@ impl From<Failure> for ErrorKind {
             Failure::Truncated => Self::Truncated,
             Failure::Damaged(what) => Self::Damaged(what),
             Failure::Unsupported(what) => Self::Unsupported(what),
+            Failure::NoMemory(size) => Self::NoMemory(size),
         }
     }
 }
@@ -174,6 +187,7 @@ impl Coded for Error {
             ErrorKind::Read(error) => error.code(),
             ErrorKind::Truncated | ErrorKind::Damaged(_) => Code::CompressedDamaged,
             ErrorKind::Unsupported(_) => Code::KernelUnsupported,
+            ErrorKind::NoMemory(_) => Code::DoesNotFit,
         }
     }
 }
@@ -186,12 +200,25 @@ impl fmt::Display for Error {
         }
         write!(f, "{}: the {compression} stream ", self.code().summary())?;
         match kind {
-            ErrorKind::Truncated => write!(f, "ends early, after {consumed} bytes")?,
-            ErrorKind::Damaged(what) => write!(f, "has {what} at or before byte {consumed}")?,
-            ErrorKind::Unsupported(what) => write!(f, "uses {what}, which cannot be read")?,
-            ErrorKind::Read(_) => {}
+            ErrorKind::Read(_) => Ok(()),
+            ErrorKind::Truncated => {
+                write!(f, "ends early, after {consumed} bytes ({}); copy it again", Size(*written))
+            }
+            ErrorKind::Damaged(what) => write!(
+                f,
+                "has {what} before byte {consumed} ({} decompressed); copy it again",
+                Size(*written)
+            ),
+            ErrorKind::Unsupported(what) => {
+                write!(f, "uses {what}; compress the kernel as its makefiles do")
+            }
+            ErrorKind::NoMemory(size) => write!(
+                f,
+                "needs {} while it is decompressed, and no free memory is as large; \
+                 gzip needs none",
+                Size(*size)
+            ),
         }
-        write!(f, " ({} decompressed); copy it again", Size(*written))
     }
 }
 

@@ -1,5 +1,7 @@
 //! Both ends of a decompressor: the stream and the destination, each with its position.
 
+use alloc::vec::Vec;
+
 use crate::fs::{self, Stream};
 
 /// Why a decompressor stops.
@@ -9,12 +11,32 @@ pub(super) enum Failure {
     Truncated,
     Damaged(&'static str),
     Unsupported(&'static str),
+    /// So many bytes of memory are not to be had.
+    NoMemory(u64),
 }
 
 impl From<fs::Error> for Failure {
     fn from(error: fs::Error) -> Self {
         Self::Read(error)
     }
+}
+
+/// Damage that several formats have.
+pub(super) const NO_MAGIC: Failure = Failure::Damaged("no magic number");
+pub(super) const FOREIGN: Failure = Failure::Damaged("foreign bytes behind its end");
+pub(super) const IMPOSSIBLE: Failure = Failure::Damaged("an impossible code");
+pub(super) const CHECKSUM: Failure = Failure::Damaged("a wrong checksum");
+pub(super) const SIZE: Failure = Failure::Damaged("a wrong size");
+
+/// Makes `buffer` hold `size` bytes, if there is memory for them.
+pub(super) fn reserve(buffer: &mut Vec<u8>, size: usize) -> Result<&mut [u8], Failure> {
+    if buffer.len() < size {
+        // Not both at once.
+        *buffer = Vec::new();
+        buffer.try_reserve_exact(size).map_err(|_| Failure::NoMemory(size as u64))?;
+        buffer.resize(size, 0);
+    }
+    Ok(&mut buffer[..size])
 }
 
 /// The compressed stream.
@@ -43,45 +65,93 @@ impl<'s> Input<'s> {
         self.consumed = self.consumed.saturating_add(count as u64);
     }
 
-    /// The next byte, unless this is the end.
-    pub(super) fn next(&mut self) -> Result<Option<u8>, Failure> {
-        let byte = self.peek()?.first().copied();
-        self.consume(usize::from(byte.is_some()));
-        Ok(byte)
+    /// Fills `bytes`; how many there were before the end.
+    pub(super) fn read(&mut self, bytes: &mut [u8]) -> Result<usize, Failure> {
+        let mut filled = 0;
+        while filled < bytes.len() {
+            let ready = self.peek()?;
+            let count = ready.len().min(bytes.len() - filled);
+            if count == 0 {
+                break;
+            }
+            bytes[filled..filled + count].copy_from_slice(&ready[..count]);
+            self.consume(count);
+            filled += count;
+        }
+        Ok(filled)
     }
 
-    pub(super) fn byte(&mut self) -> Result<u8, Failure> {
-        self.next()?.ok_or(Failure::Truncated)
+    /// Fills `bytes`.
+    pub(super) fn read_exact(&mut self, bytes: &mut [u8]) -> Result<(), Failure> {
+        match self.read(bytes)? == bytes.len() {
+            true => Ok(()),
+            false => Err(Failure::Truncated),
+        }
     }
 
     /// The next `N` bytes.
     pub(super) fn array<const N: usize>(&mut self) -> Result<[u8; N], Failure> {
         let mut bytes = [0; N];
-        for byte in &mut bytes {
-            *byte = self.byte()?;
-        }
+        self.read_exact(&mut bytes)?;
         Ok(bytes)
     }
 
-    /// Expects nothing but what the kernel's makefiles, and whoever pads to whole blocks, leave
-    /// behind a stream: zeros, or the size of `written` bytes.
-    pub(super) fn expect_end(&mut self, written: usize) -> Result<(), Failure> {
-        let size = u32::try_from(written).unwrap_or(u32::MAX).to_le_bytes();
-        let mut seen = 0_u64;
-        let mut is_size = true;
-        let mut is_zero = true;
-        while let Some(byte) = self.next()? {
-            is_zero &= byte == 0;
-            is_size &= usize::try_from(seen).is_ok_and(|at| size.get(at) == Some(&byte));
-            seen += 1;
-            if !is_zero && !is_size {
-                return Err(Failure::Damaged("foreign bytes behind its end"));
+    /// The next `N` bytes, if they are `N` that begin another part; otherwise `None`, and this was
+    /// the end of a stream of `written` bytes.
+    pub(super) fn another<const N: usize>(
+        &mut self,
+        is_part: impl Fn([u8; N]) -> bool,
+        written: usize,
+    ) -> Result<Option<[u8; N]>, Failure> {
+        let mut bytes = [0; N];
+        let count = self.read(&mut bytes)?;
+        if count == N && is_part(bytes) {
+            return Ok(Some(bytes));
+        }
+        self.expect_end(&bytes[..count], written)?;
+        Ok(None)
+    }
+
+    pub(super) fn byte(&mut self) -> Result<u8, Failure> {
+        self.array().map(|[byte]| byte)
+    }
+
+    /// Passes over `count` bytes.
+    pub(super) fn skip(&mut self, mut count: u64) -> Result<(), Failure> {
+        while count > 0 {
+            let ready = self.peek()?.len();
+            let step = usize::try_from(count).unwrap_or(usize::MAX).min(ready);
+            if step == 0 {
+                return Err(Failure::Truncated);
             }
+            self.consume(step);
+            count -= step as u64;
         }
-        match is_zero || seen == 4 {
-            true => Ok(()),
-            false => Err(Failure::Damaged("foreign bytes behind its end")),
+        Ok(())
+    }
+
+    /// Expects nothing but what the kernel's makefiles, and whoever pads to whole blocks, leave
+    /// behind a stream: zeros, or the size of `written` bytes. `seen` was read already.
+    pub(super) fn expect_end(&mut self, seen: &[u8], written: usize) -> Result<(), Failure> {
+        let mut tail = [0; 5];
+        let known = seen.len().min(tail.len());
+        tail[..known].copy_from_slice(&seen[..known]);
+        let count = known + self.read(&mut tail[known..])?;
+        let size = u32::try_from(written).ok().map(u32::to_le_bytes);
+        if count == 4 && size.is_some_and(|size| tail.starts_with(&size)) {
+            return Ok(());
         }
+        let mut is_zero = tail.iter().chain(seen).all(|&byte| byte == 0);
+        while is_zero {
+            let rest = self.peek()?;
+            if rest.is_empty() {
+                return Ok(());
+            }
+            is_zero = rest.iter().all(|&byte| byte == 0);
+            let count = rest.len();
+            self.consume(count);
+        }
+        Err(FOREIGN)
     }
 }
 
@@ -106,10 +176,39 @@ impl<'d> Output<'d> {
         self.bytes.get_mut(start..).unwrap_or_default()
     }
 
+    /// Where the next byte goes.
+    pub(super) fn rest(&mut self) -> &mut [u8] {
+        self.from(self.written)
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.written == self.bytes.len()
+    }
+
+    /// What is decompressed from `start` on, and where the next byte goes.
+    pub(super) fn split(&mut self, start: usize) -> (&[u8], &mut [u8]) {
+        let (done, rest) = self.bytes.split_at_mut(self.written);
+        (done.get(start..).unwrap_or_default(), rest)
+    }
+
+    /// Takes as many of `bytes` as there is room for; whether those were all.
+    pub(super) fn write(&mut self, bytes: &[u8]) -> bool {
+        let rest = self.rest();
+        let count = rest.len().min(bytes.len());
+        rest[..count].copy_from_slice(&bytes[..count]);
+        self.advance(count);
+        count == bytes.len()
+    }
+
     /// `count` more bytes are decompressed: these.
     pub(super) fn advance(&mut self, count: usize) -> &[u8] {
         let start = self.written;
         self.written = start.saturating_add(count).min(self.bytes.len());
         &self.bytes[start..self.written]
+    }
+
+    /// What is decompressed from `start` on.
+    pub(super) fn since(&self, start: usize) -> &[u8] {
+        self.bytes.get(start..self.written).unwrap_or_default()
     }
 }

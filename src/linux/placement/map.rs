@@ -112,7 +112,7 @@ impl MemoryMap {
     }
 
     /// Free pages, ascending.
-    pub(super) fn free(&self) -> Vec<Region> {
+    pub fn free(&self) -> Vec<Region> {
         let pages = self.banks.iter().map(|bank| bank.inward(PAGE));
         let taken = self.taken.iter().map(|taken| taken.region.outward(PAGE));
         subtract(pages.collect(), taken.collect())

@@ -93,3 +93,34 @@ pub(super) fn places(pools: &[Pool], mut free: Vec<Region>) -> Vec<Option<Region
     };
     pools.iter().map(&mut place).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `cma=` without a place.
+    fn pool(size: u64) -> Pool {
+        Pool::from(CmaParameter { size, place: None })
+    }
+
+    #[test]
+    fn a_pool_goes_where_linux_puts_it() {
+        // Free memory and the place of the pool as NXP's kernel 6.6.36 printed them.
+        let free = [0x4000_0000..0x5500_0000, 0x5550_0000..0x8000_0000, 0xa380_0000..0x1_0000_0000];
+        let free = free.map(|gap| Region::between(gap.start, gap.end)).to_vec();
+        let place = Region::between(0xc400_0000, 0x1_0000_0000);
+        assert_eq!(places(&[pool(0x3c00_0000)], free), [Some(place)]);
+    }
+
+    #[test]
+    fn pools_go_one_below_the_other_and_the_one_without_room_is_skipped() {
+        let free = vec![Region::new(0x4000_0000, 64 << 20)];
+        let pools = [pool(16 << 20), pool(64 << 20), pool(32 << 20)];
+        let expected = [
+            Some(Region::new(0x4300_0000, 16 << 20)),
+            None,
+            Some(Region::new(0x4100_0000, 32 << 20)),
+        ];
+        assert_eq!(places(&pools, free), expected);
+    }
+}

@@ -1,4 +1,4 @@
-//! Tools of the machine itself: file systems, partitions, device trees, boot images.
+//! Tools of the machine itself: file systems, partitions, device trees, boot images, compression.
 
 use std::io::IsTerminal as _;
 use std::process::Command;
@@ -12,8 +12,8 @@ use crate::process;
 
 pub(super) const STEP: Step = Step { name: "file-system tools", present, provide };
 
-/// Programs that cards and boot images are made and checked with, and Debian's packages for them.
-const TOOLS: [(&str, &str); 13] = [
+/// Programs that cards, boot images and kernels are made and checked with, and Debian's packages for them.
+const TOOLS: [(&str, &str); 17] = [
     ("mke2fs", "e2fsprogs"),
     ("e2fsck", "e2fsprogs"),
     ("debugfs", "e2fsprogs"),
@@ -27,6 +27,10 @@ const TOOLS: [(&str, &str); 13] = [
     ("truncate", "coreutils"),
     ("mkimage", "u-boot-tools"),
     ("dumpimage", "u-boot-tools"),
+    ("lz4", "lz4"),
+    ("lzop", "lzop"),
+    ("xz", "xz-utils"),
+    ("zstd", "zstd"),
 ];
 
 const LISTS_DEADLINE: Duration = Duration::from_secs(300);
