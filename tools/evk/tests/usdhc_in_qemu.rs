@@ -50,6 +50,8 @@ struct Machine {
     start: Instant,
     _folder: tempfile::TempDir,
     staged: Cell<u32>,
+    /// Buffers that a device may write.
+    lent: Cell<u32>,
 }
 
 impl Machine {
@@ -83,6 +85,7 @@ impl Machine {
             start: Instant::now(),
             _folder: folder,
             staged: Cell::new(STAGING),
+            lent: Cell::new(0),
         }
     }
 
@@ -167,14 +170,21 @@ impl Dma for Machine {
     fn begin_receive(&self, buffer: &mut [u8]) -> Result<u32, Error> {
         let aligned = buffer.as_ptr().addr().is_multiple_of(ALIGNMENT)
             && buffer.len().is_multiple_of(ALIGNMENT);
-        if aligned { Ok(self.stage(buffer.len())) } else { Err(Error::Unaligned) }
+        if !aligned {
+            return Err(Error::Unaligned);
+        }
+        self.lent.set(self.lent.get() + 1);
+        Ok(self.stage(buffer.len()))
     }
     fn end_receive(&self, buffer: &mut [u8], bus_address: u32) {
         let answer = self.ask(&format!("read {bus_address:#x} {}", buffer.len()));
         for (byte, digits) in buffer.iter_mut().zip(answer.as_bytes()[2..].chunks(2)) {
             *byte = u8::from_str_radix(std::str::from_utf8(digits).unwrap(), 16).unwrap();
         }
-        self.staged.set(STAGING);
+        self.lent.set(self.lent.get() - 1);
+        if self.lent.get() == 0 {
+            self.staged.set(STAGING);
+        }
     }
     fn begin_send(&self, buffer: &[u8]) -> Result<u32, Error> {
         let address = self.stage(buffer.len());
