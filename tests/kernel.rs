@@ -101,6 +101,10 @@ fn bytes_behind_the_last_section_such_as_a_signature_do_no_harm() {
 #[test]
 fn a_kernel_cut_off_anywhere_is_truncated() {
     let whole = File::default().bytes();
+    // Within the header, behind it, within the section table, within the sections.
+    for size in [0x40, 0x44, 0x58, 0x118, 0x130, 0x147] {
+        assert_eq!(message(&whole[..size]).0, Code::KernelTruncated, "{size:#x} bytes");
+    }
     for size in [HEAD_SIZE, 0x1_0000, 0x11_0000, 0x18_ffff] {
         let (code, text) = message(&whole[..size]);
         assert_eq!(code, Code::KernelTruncated);

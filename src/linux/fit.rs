@@ -206,7 +206,7 @@ impl<'a> Fit<'a> {
     pub fn kernel(self, configuration: Configuration<'a>) -> Result<Image, Error> {
         self.named(configuration, "kernel", Role::Kernel)?
             .pop()
-            .ok_or_else(|| Error::NoKernel { configuration: configuration.name.into() })
+            .ok_or_else(|| Error::names_none(configuration, Role::Kernel))
     }
 
     /// The initrd of a configuration, if it has one.

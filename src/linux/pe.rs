@@ -4,6 +4,10 @@
 
 #![forbid(unsafe_code)]
 
+/// The first bytes of the header.
+const SIGNATURE: [u8; 4] = *b"PE\0\0";
+/// Signature and COFF header, in bytes.
+const HEADER_SIZE: u64 = 24;
 /// The COFF machine type of arm64.
 pub(super) const ARM64: u16 = 0xaa64;
 
@@ -18,29 +22,42 @@ pub(super) fn machine(head: &[u8]) -> Option<u16> {
     Some(u16::from_le_bytes(array(head, coff + 4)?))
 }
 
-/// Where the last byte ends that the section table speaks of.
+/// Where the last byte ends that the headers speak of, section table and sections included; nothing
+/// if there are no headers. Of sections whose entries are behind the end of `head`, nothing is known
+/// but that.
 pub(super) fn sections_end(head: &[u8]) -> Option<u64> {
-    let coff = header(head)?;
-    let sections = u16::from_le_bytes(array(head, coff + 6)?);
-    let optional_header_size = u16::from_le_bytes(array(head, coff + 20)?);
-    let table = coff + 24 + usize::from(optional_header_size);
-    let mut end = 0;
+    if !head.starts_with(b"MZ") {
+        return None;
+    }
+    let offset = header_offset(head)?;
+    let Some(signature) = array(head, offset) else {
+        return Some((offset as u64).saturating_add(HEADER_SIZE));
+    };
+    if signature != SIGNATURE {
+        return None;
+    }
+    let field = |at: usize| array(head, offset + at).map_or(0, u16::from_le_bytes);
+    let (sections, optional_header_size) = (field(6), field(20));
+    let table = offset + 24 + usize::from(optional_header_size);
+    let mut end = (offset as u64).saturating_add(HEADER_SIZE);
     for section in 0..usize::from(sections) {
         let entry = table + 40 * section;
-        let raw_size = u32::from_le_bytes(array(head, entry + 16)?);
-        let raw_offset = u32::from_le_bytes(array(head, entry + 20)?);
-        end = end.max(u64::from(raw_offset) + u64::from(raw_size));
+        let number = |at: usize| array(head, entry + at).map(u32::from_le_bytes);
+        let (size, start) = (number(16).unwrap_or(0), number(20).unwrap_or(0));
+        end = end.max(u64::from(start) + u64::from(size)).max(entry as u64 + 40);
     }
-    (end > 0).then_some(end)
+    Some(end)
 }
 
 /// Offset of `PE\0\0`.
 fn header(head: &[u8]) -> Option<usize> {
-    if !head.starts_with(b"MZ") {
-        return None;
-    }
-    let offset = u32::from_le_bytes(array(head, 0x3c)?) as usize;
-    (array(head, offset)? == *b"PE\0\0").then_some(offset)
+    let offset = header_offset(head).filter(|_| head.starts_with(b"MZ"))?;
+    (array(head, offset)? == SIGNATURE).then_some(offset)
+}
+
+/// Where it should be.
+fn header_offset(head: &[u8]) -> Option<usize> {
+    usize::try_from(u32::from_le_bytes(array(head, 0x3c)?)).ok()
 }
 
 /// The processor that a machine type stands for.

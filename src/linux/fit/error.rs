@@ -3,7 +3,7 @@
 use alloc::string::String;
 use core::fmt::{self, Write as _};
 
-use super::{Algorithm, MAX_OUTLINE, Role};
+use super::{Algorithm, Configuration, MAX_OUTLINE, Role};
 use crate::{
     devicetree,
     error::{Code, Coded},
@@ -43,10 +43,12 @@ pub enum Error {
         /// Those that there are.
         there: String,
     },
-    /// A configuration names no kernel.
-    NoKernel {
+    /// A configuration does not name an image that it is asked for.
+    NamesNone {
         /// Its name.
         configuration: String,
+        /// What the image is for.
+        role: Role,
     },
     /// A configuration names an image that is not there.
     NoSuchImage {
@@ -104,6 +106,13 @@ pub enum Problem {
     Digest(Algorithm),
 }
 
+impl Error {
+    /// The error for a configuration that does not name an image for this.
+    pub fn names_none(configuration: Configuration<'_>, role: Role) -> Self {
+        Self::NamesNone { configuration: configuration.name.into(), role }
+    }
+}
+
 /// Names that are listed in a message.
 const MAX_NAMES: usize = 12;
 
@@ -148,7 +157,7 @@ impl Coded for Error {
             | Self::NoConfigurations
             | Self::NoChoice { .. }
             | Self::NoSuchConfiguration { .. }
-            | Self::NoKernel { .. } => Code::FitUnusable,
+            | Self::NamesNone { .. } => Code::FitUnusable,
         }
     }
 }
@@ -195,8 +204,8 @@ impl fmt::Display for Error {
             Self::NoSuchConfiguration { name, there } => {
                 write!(f, "no configuration is called {name}; there are {there}")
             }
-            Self::NoKernel { configuration } => {
-                write!(f, "configuration {configuration} names no kernel")
+            Self::NamesNone { configuration, role } => {
+                write!(f, "configuration {configuration} names no image of type {role}")
             }
             Self::NoSuchImage { name, there } => {
                 write!(f, "no image is called {}; there are {there}", name.escape_debug())
