@@ -11,11 +11,23 @@ pub use imx8mp_evk::{
     first_stage::FIRST_STAGE,
 };
 
+use alloc::{vec, vec::Vec};
+
+use embedded_hal::i2c::I2c;
+
 use crate::{
-    driver::{gpio::Line, i2c::Wiring, pca9450::Pmic, sd::Limits, usdhc::Sampling},
+    driver::{
+        eeprom::{self, Offset},
+        gpio::Line,
+        i2c::Wiring,
+        pca9450::Pmic,
+        sd::Limits,
+        usdhc::Sampling,
+    },
+    ethernet,
     image::target::Target,
     memory::Region,
-    soc::{ccm::Clock, clocks::Step, iomuxc::Pad},
+    soc::{ccm::Clock, clocks::Step, fixups::Row, iomuxc::Pad},
 };
 
 /// A board, as the second stage needs to know it.
@@ -37,6 +49,10 @@ pub struct Board {
     pub watchdog: u32,
     /// Registers that the second stage may touch: start and size in bytes.
     pub registers: &'static [(u32, u32)],
+    /// What the kernel's tree is told besides what the SoC's table says.
+    pub fixups: &'static [Row],
+    /// Where the board keeps its Ethernet addresses, if not in the SoC's fuses.
+    pub addresses: Option<AddressRom>,
     /// uSDHC instances to search, in this order.
     pub cards: &'static [CardSlot],
     /// Where the first stage leaves its record for the second one: DRAM that BL31 and OP-TEE leave
@@ -46,6 +62,28 @@ pub struct Board {
     pub scratch: Region,
     /// Where the parts of its flash.bin go.
     pub image: &'static Target,
+}
+
+/// An EEPROM that holds Ethernet addresses, one behind the other.
+#[derive(Debug)]
+pub struct AddressRom {
+    /// The I2C bus that it is on.
+    pub bus: &'static Wiring,
+    /// Its address there.
+    pub device: u8,
+    /// Where the first address begins.
+    pub offset: Offset,
+    /// How many there are.
+    pub count: usize,
+}
+
+impl AddressRom {
+    /// Reads the addresses, whatever they are.
+    pub fn read<I: I2c>(&self, i2c: &mut I) -> Result<Vec<[u8; ethernet::LENGTH]>, I::Error> {
+        let mut addresses = vec![[0; ethernet::LENGTH]; self.count];
+        eeprom::read(i2c, self.device, self.offset, addresses.as_flattened_mut())?;
+        Ok(addresses)
+    }
 }
 
 /// What the first stage does to the SoC and its supplies on a board.

@@ -77,6 +77,8 @@ codes! {
     602 DeviceTreeMissing "no device tree for this board";
     603 DeviceTreeEdit "the device tree cannot be patched";
     604 OverlayUnusable "the device tree overlay cannot be applied";
+    605 DeviceTreeFixup "the device tree cannot be fitted to the board";
+    606 EthernetAddress "an Ethernet address cannot be used";
     // 7xx: the stages themselves
     701 ProcessorException "the processor took an exception";
     702 Panic "a stage found itself in an impossible state";

@@ -5,6 +5,8 @@
 
 #[path = "boot_policy/counting.rs"]
 mod counting;
+#[path = "boot_policy/hardware.rs"]
+mod hardware;
 #[path = "loading/mod.rs"]
 mod loading;
 #[path = "boot_policy/prompt.rs"]
@@ -244,6 +246,8 @@ fn facts(firmware_tree: Option<&'static [u8]>) -> Facts<'static> {
         taken: vec![(LOADER, "firn", Mapping::Normal)],
         firmware_tree: firmware_tree.map(|tree| DeviceTree::validate(tree).unwrap()),
         part: Part::default(),
+        tee: None,
+        board_addresses: vec![],
         recovery: None,
         reset: None,
         times: Vec::new(),

@@ -2,6 +2,7 @@
 
 use firn::{
     error::{Code, Coded},
+    ethernet::Address,
     nixos::{
         Timeout,
         bootspec::{Bootspec, Error, ErrorKind, MAX_SIZE, MAX_SPECIALISATIONS, parse},
@@ -158,6 +159,28 @@ fn a_setting_that_makes_no_sense_is_dropped_with_a_warning() {
             system.warnings,
             ["org.firn.v1: timeout is not a whole number in range; ignored"]
         );
+    }
+}
+
+#[test]
+fn configured_ethernet_addresses_are_read_and_those_that_are_none_left_out() {
+    let system = with_settings(json!({
+        "ethernetAddresses": ["00:11:22:33:44:55", "", "01:00:5e:00:00:01", "eth0"],
+    }));
+    let address = Address::parse("00:11:22:33:44:55").ok();
+    assert_eq!(system.ethernet_addresses, [address, None, None, None]);
+    assert_eq!(
+        system.warnings,
+        [
+            "org.firn.v1: ethernetAddresses: 01:00:5e:00:00:01: it is a multicast address; ignored",
+            "org.firn.v1: ethernetAddresses: eth0: it is not written as 00:11:22:33:44:55; ignored",
+        ]
+    );
+    for value in [json!("00:11:22:33:44:55"), json!([7]), json!(["00:11:22:33:44:\u{1b}"])] {
+        let system = with_settings(json!({"ethernetAddresses": value}));
+        assert_eq!(system.ethernet_addresses, []);
+        let warning = "org.firn.v1: ethernetAddresses is not a list of texts; ignored";
+        assert_eq!(system.warnings, [warning]);
     }
 }
 

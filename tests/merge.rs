@@ -34,6 +34,7 @@ fn generation(source: Source, id: &str, number: Option<u32>) -> Generation {
             device_tree: DeviceTreeFile::FromFirmware,
             overlays: vec![],
             command_line: format!("init={id}/init"),
+            ethernet_addresses: vec![],
         },
         tries: None,
         unread: false,

@@ -42,6 +42,9 @@ pub static BOARD: Board = Board {
     watchdog: 0x3028_0000,
     // AIPS-1, 2, 3 and 5; the DRAM controller, which tells how much memory there is.
     registers: &[(0x3000_0000, 0x0100_0000), (0x3d40_0000, 0x4000)],
+    fixups: &[],
+    // They are in the SoC's fuses.
+    addresses: None,
     cards: &[SD_CARD, EMMC],
     // Below the second stage.
     hand_off: Region::new(0x401f_e000, 0x2000),

@@ -206,6 +206,7 @@ fn generation(id: u8, unread: bool, input: &mut Input<'_>) -> Generation {
             // As all sources do.
             command_line: text(flags & 128 != 0, input)
                 .map_or("quiet".into(), |line| line.replace(char::is_control, " ")),
+            ethernet_addresses: vec![],
         },
         tries: NonZeroU8::new(flags % 4),
         unread,

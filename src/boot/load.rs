@@ -4,6 +4,7 @@
 //! loaded leaves nothing behind but its error.
 
 mod error;
+mod fixups;
 mod initrds;
 mod kernel;
 mod pieces;
@@ -24,6 +25,7 @@ use crate::{
         chosen::{Boot, Chosen, Seeds},
         memory as tree_memory,
     },
+    ethernet,
     fs::FileSystem,
     handoff::ResetCause,
     linux::{Dram, Mapping, Plan, Request},
@@ -44,6 +46,10 @@ pub struct Facts<'a> {
     pub firmware_tree: Option<DeviceTree<'a>>,
     /// The part that the board has.
     pub part: soc::Part,
+    /// The memory of the TEE that BL31 tells of; it is `taken`.
+    pub tee: Option<Region>,
+    /// Ethernet addresses in the board's own memory, by the interfaces' numbers; as they were read.
+    pub board_addresses: Vec<[u8; ethernet::LENGTH]>,
     /// A system that is in memory already; its memory is `taken`.
     pub recovery: Option<Recovery>,
     /// Why the board was reset.
@@ -149,11 +155,12 @@ impl<'a> Prepared<'a> {
             return Err(LoadError::Broken(broken.clone()));
         }
         let files = &generation.files;
-        let Pieces { notes, kernel, initrds, device_tree } =
+        let Pieces { mut notes, kernel, initrds, device_tree } =
             Pieces::open(file_system, files, facts)?;
         let initrds = Initrds::new(initrds)?;
         let tree = BaseTree::read(file_system, &files.device_tree, device_tree, facts)?;
-        let tree = facts.prepare(tree.validate()?)?;
+        let (tree, report) = facts.prepare(tree.validate()?, files)?;
+        notes.extend(report.notes());
 
         let watchdog = boot.attempt.is_some().then_some(trial::WATCHDOG);
         let command_line = command_line.unwrap_or(&files.command_line);

@@ -86,6 +86,7 @@ impl Recovery {
                 overlays: Vec::new(),
                 // Text files end with a line end.
                 command_line: command_line.unwrap_or_default().trim_end().to_owned(),
+                ethernet_addresses: Vec::new(),
             },
             // What starts without a card writes to none.
             tries: None,

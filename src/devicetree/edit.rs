@@ -63,6 +63,11 @@ impl DeviceTreeBuf {
         Some(NodeMut { tree: self, start })
     }
 
+    /// The node whose token lies at `start`.
+    pub(super) fn node_mut(&mut self, start: usize) -> NodeMut<'_> {
+        NodeMut { tree: self, start }
+    }
+
     /// The node at an absolute path; what is missing of it is created.
     pub fn find_or_create(&mut self, path: &str) -> Result<NodeMut<'_>, Error> {
         let components = components(path).ok_or_else(|| Error::Name(path.into()))?;
@@ -301,6 +306,12 @@ impl<'t> NodeMut<'t> {
         if !ranges.is_empty() {
             self.tree.cut(&ranges);
         }
+    }
+
+    /// Deletes the node, which is not the root, with all that it holds.
+    pub(super) fn delete(self) {
+        let extent = self.as_node().extent();
+        self.tree.cut(&[extent]);
     }
 
     /// Adds a child behind the others.

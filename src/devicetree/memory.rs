@@ -114,7 +114,8 @@ fn is_memory(node: Node<'_>) -> bool {
     node.property("device_type").and_then(Property::as_str) == Some("memory")
 }
 
-fn encode(banks: &[Region], cells: Cells) -> Result<Vec<u8>, Error> {
+/// `banks` as a `reg` of these cells.
+pub(super) fn encode(banks: &[Region], cells: Cells) -> Result<Vec<u8>, Error> {
     let mut reg = Vec::new();
     for bank in banks {
         for (number, cells) in [(bank.start(), cells.address), (bank.size(), cells.size)] {

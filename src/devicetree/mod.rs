@@ -2,9 +2,9 @@
 //!
 //! A tree comes from a card or from the stage before and may hold anything. [`DeviceTree::validate`]
 //! looks at every byte that matters once; what it lets through is read ([`Node`], [`Property`],
-//! [`memory`]) and edited ([`DeviceTreeBuf`], [`overlay`], [`chosen`]) without a way to panic. All
-//! of it works on the flat form: a tree in memory as one object a node and property costs 19,000
-//! calls of the allocator for the EVK's tree, and 67 MB of heap for a hostile one of 2 MB.
+//! [`memory`]) and edited ([`DeviceTreeBuf`], [`overlay`], [`fixup`], [`chosen`]) without a way to
+//! panic. All of it works on the flat form: a tree in memory as one object a node and property costs
+//! 19,000 calls of the allocator for the EVK's tree, and 67 MB of heap for a hostile one of 2 MB.
 //!
 //! Source: Devicetree Specification v0.4, chapter 5 (flattened format).
 
@@ -12,8 +12,10 @@
 
 pub mod chosen;
 pub mod edit;
+pub mod ethernet;
 mod excerpt;
 pub mod files;
+pub mod fixup;
 pub mod memory;
 pub mod overlay;
 mod read;

@@ -22,7 +22,11 @@ use core::fmt;
 use hifijson::{SliceLexer, token::Lex, value};
 
 use super::Timeout;
-use crate::error::{Code, Coded};
+use crate::{
+    devicetree::ethernet::MAX_INTERFACES,
+    error::{Code, Coded},
+    ethernet::Address,
+};
 
 /// Largest file in bytes. One with ten specialisations has 15 KB; at worst the values of so many
 /// bytes take 6 MB of memory, a third of the loader's heap.
@@ -65,6 +69,9 @@ pub struct Bootspec {
     pub system: String,
     /// The device tree, if an extension names one: this project's goes before systemd-boot's.
     pub device_tree: Option<String>,
+    /// Addresses of Ethernet interfaces that have none of their own, by their numbers, if this
+    /// project's extension has `"ethernetAddresses": ["00:11:22:33:44:55", ""]`.
+    pub ethernet_addresses: Vec<Option<Address>>,
     /// By what entries are to be sorted, if an extension says so: systemd-boot's or lanzaboote's.
     pub sort_key: Option<String>,
     /// What this project's extension says about the menu.
@@ -262,6 +269,7 @@ impl<'a> Object<'a> {
             label: spec.cosmetic("label").unwrap_or_default(),
             system: spec.needed_text("system")?,
             device_tree: None,
+            ethernet_addresses: Vec::new(),
             sort_key: None,
             settings: MenuSettings::default(),
             specialisations: Vec::new(),
@@ -293,6 +301,7 @@ impl<'a> Object<'a> {
             if let Some(path) = firn.text("deviceTree")? {
                 bootspec.device_tree = Some(path);
             }
+            bootspec.ethernet_addresses = firn.addresses(&mut bootspec.warnings);
             bootspec.settings = firn.settings(&mut bootspec.warnings);
         }
         Ok(())
@@ -329,6 +338,24 @@ impl<'a> Object<'a> {
             }
         }
         settings
+    }
+
+    /// What cannot be read leaves its interface without.
+    fn addresses(self, warnings: &mut Vec<String>) -> Vec<Option<Address>> {
+        const KEY: &str = "ethernetAddresses";
+        let texts = self.texts(KEY).unwrap_or_else(|_| {
+            warnings.push(ignored(KEY, "a list of texts"));
+            None
+        });
+        let address = |text: String| match Address::parse(&text) {
+            Ok(address) => Some(address),
+            Err(_) if text.is_empty() => None,
+            Err(refused) => {
+                warnings.push(format!("{FIRN}: {KEY}: {}: {refused}; ignored", shown(&text)));
+                None
+            }
+        };
+        texts.unwrap_or_default().into_iter().take(MAX_INTERFACES).map(address).collect()
     }
 
     /// A whole number. Absent and `null` mean that nothing is said.

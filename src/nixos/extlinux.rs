@@ -538,6 +538,7 @@ impl Entry {
             },
             overlays: Vec::new(),
             command_line,
+            ethernet_addresses: Vec::new(),
         };
         self.described(files, default)
     }

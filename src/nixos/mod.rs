@@ -9,7 +9,10 @@
 use alloc::{string::String, vec::Vec};
 use core::{fmt, num::NonZeroU8};
 
-use crate::error::{Code, Coded};
+use crate::{
+    error::{Code, Coded},
+    ethernet::Address,
+};
 
 pub mod bootspec;
 pub mod extlinux;
@@ -148,6 +151,8 @@ pub struct BootFiles {
     pub overlays: Vec<String>,
     /// The kernel command line.
     pub command_line: String,
+    /// Addresses of Ethernet interfaces that have none of their own, by their numbers.
+    pub ethernet_addresses: Vec<Option<Address>>,
 }
 
 impl BootFiles {

@@ -330,6 +330,7 @@ impl Tree<'_> {
             label: format!("NixOS {version}"),
             system,
             device_tree: None,
+            ethernet_addresses: Vec::new(),
             sort_key: None,
             settings: MenuSettings::default(),
             specialisations: Vec::new(),
@@ -456,6 +457,7 @@ impl Tree<'_> {
             initrds: initrds?,
             device_tree,
             command_line,
+            ethernet_addresses: bootspec.ethernet_addresses.clone(),
             ..BootFiles::default()
         })
     }

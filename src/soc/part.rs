@@ -139,11 +139,6 @@ impl Units {
         self.0 & 1 << unit as u8 != 0
     }
 
-    /// Whether all of `units` are among them.
-    pub fn contain(self, units: &[Unit]) -> bool {
-        units.iter().all(|&unit| self.contains(unit))
-    }
-
     /// All of them, in the order of [`Unit::ALL`].
     pub fn iter(self) -> impl Iterator<Item = Unit> {
         Unit::ALL.into_iter().filter(move |&unit| self.contains(unit))

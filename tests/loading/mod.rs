@@ -215,6 +215,8 @@ pub(crate) fn load_entry(
         taken: vec![(TAKEN, "somebody", Mapping::Normal)],
         firmware_tree: Some(DeviceTree::validate(TREE).unwrap()),
         part: Default::default(),
+        tee: None,
+        board_addresses: vec![],
         recovery: None,
         reset: None,
         times: Vec::new(),

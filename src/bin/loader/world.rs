@@ -13,10 +13,12 @@ use firn::{
     dma,
     driver::{
         gpio::Pin,
+        i2c::I2c,
         sd::Card,
         usdhc::{self, Buffers, Usdhc},
     },
     error::{Code, Coded},
+    ethernet,
     handoff::{HandOff, ResetCause, Times},
     linux::{self, Mapping},
     memory::{Region, Size},
@@ -56,10 +58,22 @@ pub(crate) fn facts<'a>(entry: &'a EntryState, machine: &Machine) -> Facts<'a> {
         taken,
         firmware_tree: tree,
         part: Part::read(&machine.bus),
+        tee: entry.tee(),
+        board_addresses: board_addresses(machine),
         recovery: None,
         reset: told(entry).and_then(|told| told.reset).or_else(|| cause_of_reset(machine)),
         times: told(entry).map(|told| times(&told.times)).unwrap_or_default(),
     }
+}
+
+/// The Ethernet addresses that the board itself keeps.
+fn board_addresses(machine: &Machine) -> Vec<[u8; ethernet::LENGTH]> {
+    let Some(rom) = &BOARD.addresses else { return Vec::new() };
+    let mut i2c = I2c::new(&machine.bus, &machine.clock, rom.bus);
+    rom.read(&mut i2c).unwrap_or_else(|error| {
+        warn!("[{}] the board's EEPROM: {error}", Code::EthernetAddress);
+        Vec::new()
+    })
 }
 
 /// What the reset controller tells, where no first stage of Firn has asked it.

@@ -5,7 +5,7 @@ use core::fmt;
 
 use super::Unavailable;
 use crate::{
-    devicetree::{self, memory as tree_memory},
+    devicetree::{self, fixup, memory as tree_memory},
     error::{Code, Coded},
     fs,
     linux::{compression, fit, image, placement},
@@ -36,6 +36,8 @@ pub enum LoadError {
     DeviceTreeTooLarge(String, u64),
     /// The tree cannot take what the kernel has to be told.
     Patch(tree_memory::Error),
+    /// The tree cannot be fitted to the part or the board.
+    Fixup(fixup::Error),
     /// Neither the generation nor the stage before brings a tree; the text says where one was
     /// looked for.
     NoDeviceTree(String),
@@ -55,6 +57,7 @@ impl Coded for LoadError {
             Self::Placement(error) => error.code(),
             Self::DeviceTree(_, error) => error.code(),
             Self::Patch(error) => error.code(),
+            Self::Fixup(error) => error.code(),
             Self::DeviceTreeTooLarge(..) => Code::DeviceTreeCorrupt,
             Self::NoDeviceTree(_) => Code::DeviceTreeMissing,
             Self::Unavailable(_) => Code::DoesNotFit,
@@ -82,6 +85,7 @@ impl fmt::Display for LoadError {
                 Size(placement::DEVICE_TREE_MAX)
             ),
             Self::Patch(error) => error.fmt(f),
+            Self::Fixup(error) => error.fmt(f),
             Self::NoDeviceTree(places) => {
                 write!(
                     f,
@@ -113,6 +117,12 @@ impl From<placement::Error> for LoadError {
 impl From<tree_memory::Error> for LoadError {
     fn from(error: tree_memory::Error) -> Self {
         Self::Patch(error)
+    }
+}
+
+impl From<fixup::Error> for LoadError {
+    fn from(error: fixup::Error) -> Self {
+        Self::Fixup(error)
     }
 }
 

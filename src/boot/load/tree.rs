@@ -7,12 +7,12 @@ use alloc::{
     vec::Vec,
 };
 
-use super::{Facts, LoadError, pieces::FitTree};
+use super::{Facts, LoadError, fixups::Report, pieces::FitTree};
 use crate::{
     devicetree::{DeviceTree, DeviceTreeBuf, files, memory as tree_memory},
     fs::{self, FileSystem},
     linux::{MemoryMap, placement},
-    nixos::DeviceTreeFile,
+    nixos::{BootFiles, DeviceTreeFile},
 };
 
 /// The device tree that the kernel's is made of.
@@ -85,13 +85,19 @@ impl<'a> BaseTree<'a> {
 }
 
 impl Facts<'_> {
-    /// The kernel's tree, but for `/chosen`, which tells of what is not known yet.
-    pub(super) fn prepare(&self, tree: DeviceTree<'_>) -> Result<DeviceTreeBuf, LoadError> {
+    /// The kernel's tree, but for `/chosen`, which tells of what is not known yet; and what is to be
+    /// said of it.
+    pub(super) fn prepare(
+        &self,
+        tree: DeviceTree<'_>,
+        files: &BootFiles,
+    ) -> Result<(DeviceTreeBuf, Report), LoadError> {
         let mut tree = DeviceTreeBuf::from(tree);
         if let Some(banks) = self.dram.for_tree() {
             tree_memory::set_banks(&mut tree, banks)?;
         }
-        Ok(tree)
+        let report = self.fit(&mut tree, &files.ethernet_addresses)?;
+        Ok((tree, report))
     }
 
     /// The map of what may be loaded to, given the kernel's tree and command line.

@@ -69,6 +69,8 @@ fn typed(access: Access, keys: &str) -> String {
         taken: vec![],
         firmware_tree: None,
         part: Part::default(),
+        tee: None,
+        board_addresses: vec![],
         recovery: None,
         reset: None,
         times: vec![],

@@ -273,6 +273,7 @@ impl Keys {
                     .map_or(DeviceTreeFile::FromFirmware, DeviceTreeFile::File),
                 overlays: Vec::new(),
                 command_line,
+                ethernet_addresses: Vec::new(),
             },
             unread: false,
             broken: self.broken,
