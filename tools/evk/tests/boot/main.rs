@@ -15,6 +15,7 @@ mod hand_over;
 mod kernels;
 mod large;
 mod media;
+mod memory;
 mod reading;
 mod rescue;
 mod rollback;
