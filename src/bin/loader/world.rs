@@ -4,12 +4,17 @@ use alloc::{boxed::Box, format, rc::Rc, string::String, vec::Vec};
 use core::{cell::RefCell, fmt::Write, mem, time::Duration};
 
 use firn::{
-    arch::{self, Machine, entry::EntryState, memory::Dram},
+    arch::{
+        self, Machine,
+        entry::EntryState,
+        layout::PAGE,
+        memory::{self, Dram},
+    },
     block::{self, SharedDevice, cache::Cache},
     board::{BOARD, CardSlot, FIRST_STAGE},
     boot::{self, Facts, HandOver, LoadMemory, Recovery, Unavailable},
     ddr,
-    devicetree::DeviceTree,
+    devicetree::{self, DeviceTree},
     dma,
     driver::{
         gpio::Pin,
@@ -150,10 +155,9 @@ pub(crate) fn recovery(
 
 /// The bytes of `region`, whose pages are nobody else's from now on.
 fn take_bytes(dram: &mut Dram, region: Region) -> Option<&'static [u8]> {
-    let start = region.start() - region.start() % arch::layout::PAGE;
-    let end = region.end().checked_next_multiple_of(arch::layout::PAGE)?;
-    let pages = dram.take(Region::between(start, end)).ok()?;
-    let offset = usize::try_from(region.start() - start).ok()?;
+    let pages = region.outward(PAGE);
+    let offset = usize::try_from(region.start() - pages.start()).ok()?;
+    let pages = dram.take(pages).ok()?;
     pages.get(offset..)?.get(..usize::try_from(region.size()).ok()?)
 }
 
@@ -163,10 +167,22 @@ pub(crate) fn describe(dram: &linux::Dram) -> String {
     format!("{} ({})", Size(size), dram.source)
 }
 
-/// Takes charge of the memory that may be loaded to.
+/// Takes charge of the memory that may be loaded to. What the stage before has set going may run in
+/// what its tree reserves, so nobody here touches that, unless a broken tree leaves only shreds.
 pub(crate) fn claim(machine: &mut Machine, facts: &Facts<'_>) -> Result<Dram, arch::ClaimError> {
-    let taken = facts.taken.iter().map(|&(region, ..)| region);
-    machine.claim_dram(facts.dram.banks.iter().copied(), taken)
+    let banks = || facts.dram.banks.iter().copied();
+    let taken = || facts.taken.iter().map(|&(region, ..)| region);
+    let reserved = facts.firmware_tree.map(devicetree::memory::reservations).unwrap_or_default();
+    let kept = || taken().chain(reserved.iter().map(|reservation| reservation.region));
+    match memory::usable(banks(), kept()) {
+        Ok(usable) if usable.iter().count() <= memory::RANGES / 2 => {
+            machine.claim_dram(banks(), kept())
+        }
+        _ => {
+            warn!("the device tree in x0 reserves too much for it to be kept");
+            machine.claim_dram(banks(), taken())
+        }
+    }
 }
 
 /// Everything that the boot policy touches.
@@ -278,8 +294,7 @@ impl World {
 
 impl LoadMemory for World {
     fn claim(&mut self, region: Region) -> Result<&mut [u8], Unavailable> {
-        let pages =
-            Region::between(region.start(), region.end().next_multiple_of(arch::layout::PAGE));
+        let pages = Region::between(region.start(), region.outward(PAGE).end());
         self.take_heap_back();
         let memory = self.dram.take(pages);
         if self.lending {
