@@ -14,9 +14,11 @@ pub(super) fn unpack_xz(input: &mut Input<'_>, output: &mut Output<'_>) -> Resul
     /// A stream's first byte; padding is zeros.
     const FIRST: u8 = 0xfd;
     loop {
+        // What the window can grow to.
+        let window = output.rest().len() as u64;
         let mut source = Source::new(input);
         let read = read_all(&mut XzReader::new(&mut source, false), output);
-        let complete = read.map_err(|error| source.failure(error, growth(output.written())))?;
+        let complete = read.map_err(|error| source.failure(error, window))?;
         if !complete {
             return Ok(false);
         }
@@ -25,12 +27,6 @@ pub(super) fn unpack_xz(input: &mut Input<'_>, output: &mut Output<'_>) -> Resul
             return Ok(true);
         }
     }
-}
-
-/// What the window of an .xz stream grows to when `written` bytes do not fit any more: it doubles
-/// from 64 KiB on.
-fn growth(written: usize) -> u64 {
-    (written as u64 + 1).next_power_of_two().max(64 << 10)
 }
 
 /// A .lzma file; whether it came to its end.
