@@ -40,6 +40,11 @@ pub fn build_first_stage_faults(target: &Path) -> Result<PathBuf> {
     build_firmware(target, "firn-first-stage-faults")
 }
 
+/// Builds `tests/guest/unpack.rs`, which decompresses its initrd in the loader's place.
+pub fn build_unpack(target: &Path) -> Result<PathBuf> {
+    build_firmware(target, "firn-unpack")
+}
+
 fn build_firmware(target: &Path, name: &str) -> Result<PathBuf> {
     let options = ["--package", "firn", "--features", "firmware", "--bin", name];
     flat(&cargo_build("Cargo.toml", target, &options)?, name)
