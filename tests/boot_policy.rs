@@ -482,6 +482,74 @@ fn what_is_wrong_with_a_generation_is_said_and_the_next_one_boots() {
     }
 }
 
+mod overlays {
+    use super::*;
+
+    const BASE: &[u8] = include_bytes!("fixtures/devicetree/overlays/base.dtb");
+    const CODEC: &[u8] = include_bytes!("fixtures/devicetree/overlays/codec.dtbo");
+    const CARD: &[u8] = include_bytes!("fixtures/devicetree/overlays/card.dtbo");
+
+    /// Boots from a card whose newest generation has these overlays.
+    fn booted(names: &str) -> (TestBoard, HandOver) {
+        let newest =
+            format!("  LINUX ../nixos/k42\n  FDT ../nixos/base.dtb\n  FDTOVERLAYS {names}");
+        let files: &[(&str, &[u8])] = &[
+            ("extlinux/extlinux.conf", &configuration(&[(42, &newest), TWO_GENERATIONS[1]])),
+            ("nixos/k42", &kernel(42, 0x1000)),
+            ("nixos/k41", &kernel(41, 0x1000)),
+            ("nixos/base.dtb", BASE),
+            ("nixos/codec.dtbo", CODEC),
+            ("nixos/card.dtbo", CARD),
+            ("nixos/large.dtbo", &vec![0; 300 << 10]),
+            ("nixos/board.dtb", TREE),
+        ];
+        let mut board = TestBoard::new([card("SD", files)]);
+        let hand_over = board.run_to_kernel();
+        (board, hand_over)
+    }
+
+    #[test]
+    fn a_generations_overlays_are_in_the_kernels_tree_in_their_order() {
+        let (board, hand_over) = booted("../nixos/codec.dtbo ../nixos/card.dtbo");
+        assert_eq!(board.kernel_mark(&hand_over), 42);
+        let tree = DeviceTree::validate(board.memory(hand_over.device_tree)).unwrap();
+        let codec = tree.find("/soc@0/i2c@2000/codec@1a").unwrap();
+        assert_eq!(tree.find("/sound").unwrap().property("dai").unwrap().as_u32(), codec.phandle());
+        assert!(codec.property("#sound-dai-cells").is_some());
+    }
+
+    #[test]
+    fn a_generation_whose_overlay_cannot_be_applied_is_not_booted_and_the_file_is_named() {
+        for (names, said) in [
+            (
+                "../nixos/codec.dtbo ../nixos/none.dtbo",
+                "[E304] NixOS - Configuration 42-default (2026-01-01 00:00 - 25.11): \
+                 /nixos/none.dtbo: ",
+            ),
+            (
+                "../nixos/card.dtbo",
+                "[E604] NixOS - Configuration 42-default (2026-01-01 00:00 - 25.11): \
+                 /nixos/card.dtbo: the device tree overlay cannot be applied: the device tree has \
+                 no symbol \"codec\", which /fragment@0/__overlay__/sound:dai:0 needs",
+            ),
+            (
+                "../nixos/codec.dtbo ../nixos/k41",
+                "[E601] NixOS - Configuration 42-default (2026-01-01 00:00 - 25.11): /nixos/k41: ",
+            ),
+            (
+                "../nixos/large.dtbo",
+                "[E604] NixOS - Configuration 42-default (2026-01-01 00:00 - 25.11): \
+                 /nixos/large.dtbo: the device tree overlay cannot be applied: 300.0 KiB is too \
+                 large",
+            ),
+        ] {
+            let (board, hand_over) = booted(names);
+            assert_eq!(board.kernel_mark(&hand_over), 41, "{names}");
+            assert!(log().contains(said), "{names}: {}", log());
+        }
+    }
+}
+
 #[test]
 fn several_initrds_lie_behind_each_other_with_zeros_between() {
     let configuration = configuration(&[(

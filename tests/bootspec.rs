@@ -131,9 +131,11 @@ fn unknown_extensions_are_ignored_whatever_they_hold() {
 fn settings_travel_with_the_system() {
     let settings = with_settings(json!({
         "timeout": 7, "editor": false, "passwordHash": "$y$x", "configurationLimit": 20,
-        "bootTries": 3, "deviceTree": "/nix/store/d/own.dtb", "later": {}
+        "bootTries": 3, "deviceTree": "/nix/store/d/own.dtb",
+        "deviceTreeOverlays": ["/nix/store/o/a.dtbo", "/nix/store/o/b.dtbo"], "later": {}
     }));
     assert_eq!(settings.device_tree.as_deref(), Some("/nix/store/d/own.dtb"));
+    assert_eq!(settings.overlays, ["/nix/store/o/a.dtbo", "/nix/store/o/b.dtbo"]);
     let settings = settings.settings;
     assert_eq!(settings.timeout, Some(Timeout::After(70)));
     assert_eq!(settings.editor, Some(false));

@@ -273,6 +273,28 @@ mod other_distributions {
     }
 
     #[test]
+    fn overlays_have_two_spellings_and_the_first_line_counts() {
+        let overlays = |lines: &str| entry(&format!("LINUX /k\n{lines}")).files.overlays;
+        let expected = ["/boot/a.dtbo", "/boot/extlinux/b.dtbo", "/c.dtbo"];
+        assert_eq!(overlays("FDTOVERLAYS ../a.dtbo b.dtbo\t /c.dtbo"), expected);
+        assert_eq!(overlays("devicetree-overlay ../a.dtbo b.dtbo /c.dtbo"), expected);
+        let configuration = read("LABEL a\nLINUX /k\nFDTOVERLAYS /a.dtbo\nFDTOVERLAYS /b.dtbo\n");
+        assert_eq!(configuration.generations[0].files.overlays, ["/a.dtbo"]);
+        assert_eq!(configuration.warnings.len(), 1);
+        assert_eq!(overlays("FDTOVERLAYS"), [""; 0]);
+    }
+
+    #[test]
+    fn an_entry_with_an_overlay_too_many_or_one_that_cannot_be_named_is_damaged() {
+        let broken = |line: &str| entry(&format!("LINUX /k\n{line}")).broken.unwrap().reason;
+        assert_eq!(
+            broken(&format!("FDTOVERLAYS {}", "/a.dtbo ".repeat(33))),
+            "more than 32 overlays cannot be applied"
+        );
+        assert_eq!(broken("FDTOVERLAYS /a\u{1}.dtbo"), "line 3: the path holds control characters");
+    }
+
+    #[test]
     fn paths_are_relative_to_the_file_or_absolute() {
         let kernel = |path: &str| entry(&format!("LINUX {path}")).files.kernel;
         assert_eq!(kernel("Image"), "/boot/extlinux/Image");
@@ -330,7 +352,7 @@ mod other_distributions {
     fn what_changes_the_boot_and_is_not_done_is_warned_of() {
         let configuration = read(
             "INCLUDE more.conf\nSAY hello\nF1 help.txt\nFROB x\nLINUX /stray\n\
-             LABEL a\nLINUX /a\nIPAPPEND 2\nFDTOVERLAYS /a.dtbo\n",
+             LABEL a\nLINUX /a\nIPAPPEND 2\n",
         );
         assert_eq!(
             warnings(&configuration),
@@ -339,7 +361,6 @@ mod other_distributions {
                 "line 4: \"FROB x\" is not known; ignored",
                 "line 5: \"LINUX /stray\" belongs behind a LABEL; ignored",
                 "line 8: \"IPAPPEND 2\" is not supported; ignored",
-                "line 9: \"FDTOVERLAYS /a.dtbo\" is not supported; ignored",
             ]
         );
         assert_eq!(configuration.generations[0].broken, None);

@@ -217,17 +217,17 @@ mod entries {
     }
 
     #[test]
-    fn overlays_are_kept_and_said_to_be_left_out() {
+    fn overlays_are_applied_in_the_order_of_the_line() {
         let tree = Tree::default().with(
             "/loader/entries/a.conf",
             "linux /Image\ndevicetree-overlay /o/a.dtbo /o/b.dtbo\n",
         );
         let configuration = configuration(tree);
-        assert_eq!(configuration.entries[0].overlays, ["/o/a.dtbo", "/o/b.dtbo"]);
-        assert_eq!(
-            warnings(&configuration),
-            ["/loader/entries/a.conf line 2: \"devicetree-overlay\" is not applied"]
-        );
+        let files = &configuration.entries[0].generation.files;
+        assert_eq!(files.overlays, ["/o/a.dtbo", "/o/b.dtbo"]);
+        assert_eq!(warnings(&configuration), [""; 0]);
+        let many = format!("linux /Image\ndevicetree-overlay {}\n", "/a ".repeat(33));
+        assert_eq!(reason(&entry(&many)), "more than 32 overlays cannot be applied");
     }
 
     #[test]

@@ -180,6 +180,19 @@ mod describing {
     }
 
     #[test]
+    fn a_system_names_overlays_in_the_store_in_their_order() {
+        let mut root = root(1);
+        let overlays = ["b.dtbo", "a.dtbo"].map(|name| format!("{}/{name}", store("overlays")));
+        overlays.iter().for_each(|overlay| root.file(overlay, "overlay"));
+        let mut parent = document(&toplevel(1));
+        parent["org.firn.v1"] = json!({"deviceTreeOverlays": overlays});
+        root.file(&format!("{}/boot.json", toplevel(1)), parent.to_string());
+        let generation = &describe(&mut root, 0).generations[0];
+        assert_eq!(generation.files.overlays, overlays);
+        assert_eq!(generation.broken, None);
+    }
+
+    #[test]
     fn a_specialisation_may_have_a_device_tree_of_its_own() {
         let mut root = root(1);
         let own = format!("{}/own.dtb", store("own-dtb"));
@@ -356,6 +369,17 @@ mod broken {
         let (code, text) = reason(|root| {
             let mut changed = document(&toplevel(1));
             changed["org.firn.v1"] = json!({"deviceTree": "/nix/store/gone/a.dtb"});
+            root.file(&format!("{}/boot.json", toplevel(1)), changed.to_string());
+        });
+        assert_eq!(code, Code::NotFound);
+        assert!(text.contains("/nix/store/gone"), "{text}");
+    }
+
+    #[test]
+    fn an_overlay_that_is_not_there_is_not_left_out() {
+        let (code, text) = reason(|root| {
+            let mut changed = document(&toplevel(1));
+            changed["org.firn.v1"] = json!({"deviceTreeOverlays": ["/nix/store/gone/a.dtbo"]});
             root.file(&format!("{}/boot.json", toplevel(1)), changed.to_string());
         });
         assert_eq!(code, Code::NotFound);

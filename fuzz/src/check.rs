@@ -44,7 +44,7 @@ pub fn paths(files: &BootFiles) -> impl Iterator<Item = &String> {
         DeviceTreeFile::FromFirmware => None,
     };
     let kernel = Some(&files.kernel).filter(|kernel| !kernel.is_empty());
-    kernel.into_iter().chain(&files.initrds).chain(tree)
+    kernel.into_iter().chain(&files.initrds).chain(tree).chain(&files.overlays)
 }
 
 /// Blanks of a line go where the source's author put them.

@@ -7,6 +7,7 @@ mod error;
 mod fixups;
 mod initrds;
 mod kernel;
+mod overlays;
 mod pieces;
 mod stored;
 mod tree;
@@ -158,8 +159,11 @@ impl<'a> Prepared<'a> {
         let Pieces { mut notes, kernel, initrds, device_tree } =
             Pieces::open(file_system, files, facts)?;
         let initrds = Initrds::new(initrds)?;
-        let tree = BaseTree::read(file_system, &files.device_tree, device_tree, facts)?;
-        let (tree, report) = facts.prepare(tree.validate()?, files)?;
+        let (tree, with_kernel) =
+            BaseTree::read(file_system, &files.device_tree, device_tree, facts)?;
+        let overlays = overlays::open(file_system, &files.overlays, with_kernel)?;
+        notes.extend(overlays::notes(&overlays));
+        let (tree, report) = facts.prepare(tree.validate()?, overlays, files)?;
         notes.extend(report.notes());
 
         let watchdog = boot.attempt.is_some().then_some(trial::WATCHDOG);

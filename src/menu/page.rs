@@ -144,6 +144,9 @@ fn details(row: &Row) -> Vec<String> {
             table.row("Device tree", &format!("this board's in {directory}"));
         }
     }
+    for overlay in &files.overlays {
+        table.row("Overlay", overlay);
+    }
     table.row("Command line", &files.command_line);
     table.lines
 }

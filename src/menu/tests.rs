@@ -449,7 +449,8 @@ mod screen {
 
     #[test]
     fn details_tell_all_that_is_known() {
-        let generations = nixos();
+        let mut generations = nixos();
+        generations[0].files.overlays = vec!["/boot/nixos/codec.dtbo".into()];
         let mut session = open(&generations, &waiting());
         session.press(b"d");
         assert_snapshot("details", &session.screen());

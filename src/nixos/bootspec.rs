@@ -21,7 +21,7 @@ use core::fmt;
 
 use hifijson::{SliceLexer, token::Lex, value};
 
-use super::Timeout;
+use super::{MAX_OVERLAYS, Timeout};
 use crate::{
     devicetree::ethernet::MAX_INTERFACES,
     error::{Code, Coded},
@@ -47,6 +47,8 @@ const SYSTEMD_BOOT: &str = "org.nixos.systemd-boot";
 const LANZABOOTE: &str = "org.nix-community.lanzaboote";
 const EXTRA_INITRD: &str = "org.nixos.extra-initrd.v1";
 const FIRN: &str = "org.firn.v1";
+/// Paths of overlays, in that extension.
+const OVERLAYS: &str = "deviceTreeOverlays";
 
 /// How one toplevel is booted. Paths are as the running system sees them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,6 +71,8 @@ pub struct Bootspec {
     pub system: String,
     /// The device tree, if an extension names one: this project's goes before systemd-boot's.
     pub device_tree: Option<String>,
+    /// Overlays of the device tree, applied in this order.
+    pub overlays: Vec<String>,
     /// Addresses of Ethernet interfaces that have none of their own, by their numbers, if this
     /// project's extension has `"ethernetAddresses": ["00:11:22:33:44:55", ""]`.
     pub ethernet_addresses: Vec<Option<Address>>,
@@ -269,6 +273,7 @@ impl<'a> Object<'a> {
             label: spec.cosmetic("label").unwrap_or_default(),
             system: spec.needed_text("system")?,
             device_tree: None,
+            overlays: Vec::new(),
             ethernet_addresses: Vec::new(),
             sort_key: None,
             settings: MenuSettings::default(),
@@ -300,6 +305,10 @@ impl<'a> Object<'a> {
         if let Some(firn) = self.object(FIRN)? {
             if let Some(path) = firn.text("deviceTree")? {
                 bootspec.device_tree = Some(path);
+            }
+            bootspec.overlays = firn.texts(OVERLAYS)?.unwrap_or_default();
+            if bootspec.overlays.len() > MAX_OVERLAYS {
+                return Err(Error::at(OVERLAYS, ErrorKind::TooMany { limit: MAX_OVERLAYS }));
             }
             bootspec.ethernet_addresses = firn.addresses(&mut bootspec.warnings);
             bootspec.settings = firn.settings(&mut bootspec.warnings);

@@ -37,7 +37,8 @@ use core::{fmt, mem};
 
 use self::lines::{Flaw, Keyword, Line, keyword, lines, split_word};
 use super::{
-    BootFiles, Broken, DeviceTreeFile, Generation, Settings, Source, Timeout, list, naming, path,
+    BootFiles, Broken, DeviceTreeFile, Generation, MAX_OVERLAYS, Settings, Source, Timeout, list,
+    naming, path,
 };
 use crate::error::{Code, Coded};
 
@@ -428,6 +429,7 @@ struct Entry {
     initrds: Vec<String>,
     device_tree: Option<String>,
     device_tree_directory: Option<String>,
+    overlays: Vec<String>,
     append: Option<Value>,
     broken: Option<Broken>,
 }
@@ -443,6 +445,7 @@ impl Entry {
             initrds: Vec::new(),
             device_tree: None,
             device_tree_directory: None,
+            overlays: Vec::new(),
             append: None,
             broken: None,
         }
@@ -487,8 +490,23 @@ impl Entry {
             Keyword::Initrd => self.add_initrds(&file),
             Keyword::DeviceTree => keep_first(&mut self.device_tree, file),
             Keyword::DeviceTreeDirectory => keep_first(&mut self.device_tree_directory, file),
+            Keyword::Overlays => self.add_overlays(&file),
             _ => None,
         }
+    }
+
+    fn add_overlays(&mut self, files: &str) -> Option<&'static str> {
+        if !self.overlays.is_empty() {
+            return Some("is there already; the first one counts");
+        }
+        self.overlays = files.split_ascii_whitespace().map(ToOwned::to_owned).collect();
+        if self.overlays.len() > MAX_OVERLAYS {
+            self.damage(
+                Code::EntryDamaged,
+                format!("more than {MAX_OVERLAYS} overlays cannot be applied"),
+            );
+        }
+        None
     }
 
     fn add_initrds(&mut self, files: &str) -> Option<&'static str> {
@@ -536,7 +554,7 @@ impl Entry {
                 (None, Some(directory)) => DeviceTreeFile::Directory(resolve(directory)),
                 (None, None) => DeviceTreeFile::FromFirmware,
             },
-            overlays: Vec::new(),
+            overlays: self.overlays.iter().map(resolve).collect(),
             command_line,
             ethernet_addresses: Vec::new(),
         };

@@ -166,6 +166,9 @@ impl BootFiles {
     }
 }
 
+/// Overlays of one generation.
+const MAX_OVERLAYS: usize = 32;
+
 /// How a source names the device tree.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum DeviceTreeFile {

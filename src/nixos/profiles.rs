@@ -330,6 +330,7 @@ impl Tree<'_> {
             label: format!("NixOS {version}"),
             system,
             device_tree: None,
+            overlays: Vec::new(),
             ethernet_addresses: Vec::new(),
             sort_key: None,
             settings: MenuSettings::default(),
@@ -447,6 +448,8 @@ impl Tree<'_> {
                 }
             }
         };
+        let overlays: Result<Vec<_>, Trouble> =
+            bootspec.overlays.iter().map(|overlay| self.piece(overlay)).collect();
         let mut command_line = format!("init={}", bootspec.init);
         for parameter in bootspec.kernel_params.iter().filter(|text| !text.is_empty()) {
             command_line.push(' ');
@@ -456,6 +459,7 @@ impl Tree<'_> {
             kernel,
             initrds: initrds?,
             device_tree,
+            overlays: overlays?,
             command_line,
             ethernet_addresses: bootspec.ethernet_addresses.clone(),
             ..BootFiles::default()

@@ -137,7 +137,7 @@ const COMMANDS: &[Entry] = &[
     Entry { name: "cat", usage: "PATH", explanation: "show a text", syntax: Syntax::Show },
     Entry {
         name: "boot",
-        usage: "KERNEL [INITRD...] [DTB] [-- ARGS]",
+        usage: "KERNEL [INITRD...] [DTB [DTBO...]] [-- ARGS]",
         explanation: "boot files",
         syntax: Syntax::Boot,
     },

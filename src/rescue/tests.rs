@@ -122,8 +122,8 @@ fn a_command_that_lacks_something_or_has_too_much_says_how_it_is_used() {
         ("cat a b", "usage: cat PATH"),
         ("ls a b", "usage: ls [PATH]"),
         ("ls -- a", "usage: ls [PATH]"),
-        ("boot", "usage: boot KERNEL [INITRD...] [DTB] [-- ARGS]"),
-        ("boot -- quiet", "usage: boot KERNEL [INITRD...] [DTB] [-- ARGS]"),
+        ("boot", "usage: boot KERNEL [INITRD...] [DTB [DTBO...]] [-- ARGS]"),
+        ("boot -- quiet", "usage: boot KERNEL [INITRD...] [DTB [DTBO...]] [-- ARGS]"),
         ("reset --", "reset takes no argument, but there is \"--\""),
         ("cat \"a", "a quote is open at the end of the line"),
     ] {

@@ -179,6 +179,24 @@ fn boot_starts_files_by_what_is_in_them() {
 }
 
 #[test]
+fn boot_lays_overlays_over_the_tree_in_the_order_of_the_line() {
+    let base = include_bytes!("../fixtures/devicetree/overlays/base.dtb");
+    let codec = include_bytes!("../fixtures/devicetree/overlays/codec.dtbo");
+    let sound = include_bytes!("../fixtures/devicetree/overlays/card.dtbo");
+    let files: &[(&str, &[u8])] = &[
+        ("Image", &kernel(7, 0x1000)),
+        ("base.dtb", base),
+        ("codec.dtbo", codec),
+        ("card.dtbo", sound),
+    ];
+    let (board, hand_over) = boot([card("SD", files)], "boot Image codec.dtbo base.dtb card.dtbo");
+    let tree = DeviceTree::validate(board.memory(hand_over.device_tree)).unwrap();
+    assert!(tree.find("/sound/dai").is_some());
+    let typed = typed(TestBoard::new([card("SD", files)]), "boot Image card.dtbo base.dtb");
+    assert!(typed.contains("[E604] sd:/card.dtbo: "), "{typed}");
+}
+
+#[test]
 fn pieces_of_a_boot_may_lie_on_several_cards() {
     let other = card("eMMC", &[("Image", &kernel(9, 0x1000))]);
     let command = "boot sd:/second emmc:/Image sd:/board.dtb";

@@ -5,7 +5,7 @@ use core::fmt;
 
 use super::Unavailable;
 use crate::{
-    devicetree::{self, fixup, memory as tree_memory},
+    devicetree::{self, fixup, memory as tree_memory, overlay},
     error::{Code, Coded},
     fs,
     linux::{compression, fit, image, placement},
@@ -34,6 +34,8 @@ pub enum LoadError {
     DeviceTree(String, devicetree::Error),
     /// The tree's file is larger than any tree may be, in bytes.
     DeviceTreeTooLarge(String, u64),
+    /// An overlay cannot be applied; the text names its file.
+    Overlay(String, overlay::Error),
     /// The tree cannot take what the kernel has to be told.
     Patch(tree_memory::Error),
     /// The tree cannot be fitted to the part or the board.
@@ -56,6 +58,7 @@ impl Coded for LoadError {
             Self::FitData(_, problem) => problem.code(),
             Self::Placement(error) => error.code(),
             Self::DeviceTree(_, error) => error.code(),
+            Self::Overlay(_, error) => error.code(),
             Self::Patch(error) => error.code(),
             Self::Fixup(error) => error.code(),
             Self::DeviceTreeTooLarge(..) => Code::DeviceTreeCorrupt,
@@ -84,6 +87,7 @@ impl fmt::Display for LoadError {
                 Size(*size),
                 Size(placement::DEVICE_TREE_MAX)
             ),
+            Self::Overlay(path, error) => write!(f, "{path}: {error}"),
             Self::Patch(error) => error.fmt(f),
             Self::Fixup(error) => error.fmt(f),
             Self::NoDeviceTree(places) => {

@@ -7,7 +7,7 @@ use alloc::{
     vec::Vec,
 };
 
-use super::{Facts, LoadError, fixups::Report, pieces::FitTree};
+use super::{Facts, LoadError, fixups::Report, overlays, pieces::FitTree, stored::Stored};
 use crate::{
     devicetree::{DeviceTree, DeviceTreeBuf, files, memory as tree_memory},
     fs::{self, FileSystem},
@@ -26,15 +26,16 @@ pub(super) enum BaseTree<'a> {
 }
 
 impl<'a> BaseTree<'a> {
+    /// The tree, and overlays for it that came with it.
     pub(super) fn read(
         file_system: &mut dyn FileSystem,
         wanted: &DeviceTreeFile,
         with_kernel: Option<FitTree>,
         facts: &Facts<'a>,
-    ) -> Result<Self, LoadError> {
+    ) -> Result<(Self, Vec<Stored>), LoadError> {
         let missing = match wanted {
             DeviceTreeFile::File(path) if with_kernel.is_none() => {
-                return Self::read_file(file_system, path);
+                return Ok((Self::read_file(file_system, path)?, Vec::new()));
             }
             DeviceTreeFile::File(path) => format!("{path} is the kernel's file"),
             DeviceTreeFile::Directory(directory) => {
@@ -43,7 +44,7 @@ impl<'a> BaseTree<'a> {
                         Err(LoadError::File(fs::Error {
                             kind: fs::ErrorKind::NotFound, ..
                         })) => {}
-                        outcome => return outcome,
+                        outcome => return Ok((outcome?, Vec::new())),
                     }
                 }
                 format!("{directory} holds no {}", facts.board.device_tree)
@@ -51,17 +52,14 @@ impl<'a> BaseTree<'a> {
             DeviceTreeFile::FromFirmware => "the entry names none".to_string(),
         };
         if let Some(FitTree { mut base, overlays }) = with_kernel {
-            for overlay in overlays {
-                log::warn!("{}: an overlay, which is not applied", overlay.name);
-            }
             let bytes = base.read_all(placement::DEVICE_TREE_MAX)?;
-            return Ok(Self::File { path: base.name, bytes });
+            return Ok((Self::File { path: base.name, bytes }, overlays));
         }
         let Some(tree) = facts.firmware_tree else {
             return Err(LoadError::NoDeviceTree(missing));
         };
         log::info!("device tree: {missing}; the one that the loader was started with serves");
-        Ok(Self::Firmware(tree))
+        Ok((Self::Firmware(tree), Vec::new()))
     }
 
     fn read_file(file_system: &mut dyn FileSystem, path: &str) -> Result<Self, LoadError> {
@@ -90,9 +88,11 @@ impl Facts<'_> {
     pub(super) fn prepare(
         &self,
         tree: DeviceTree<'_>,
+        overlays: Vec<Stored>,
         files: &BootFiles,
     ) -> Result<(DeviceTreeBuf, Report), LoadError> {
         let mut tree = DeviceTreeBuf::from(tree);
+        overlays::apply(&mut tree, overlays)?;
         if let Some(banks) = self.dram.for_tree() {
             tree_memory::set_banks(&mut tree, banks)?;
         }

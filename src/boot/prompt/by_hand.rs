@@ -19,11 +19,15 @@ use crate::{
 enum Piece {
     Kernel,
     DeviceTree,
+    Overlay,
     Other,
 }
 
+/// How an overlay's name ends, which is a device tree, too.
+const OVERLAY_SUFFIX: &str = ".dtbo";
+
 /// The generation that consists of these files, which are located already. What each is for is told
-/// by what is in it; the order of the initrds is kept.
+/// by what is in it; the order of the initrds and of the overlays is kept.
 pub(super) fn generation(
     volumes: &mut Volumes,
     files: Vec<String>,
@@ -42,6 +46,7 @@ pub(super) fn generation(
                 DeviceTreeFile::File(first) => return Err(two("device trees", first, &path)),
                 _ => boot.device_tree = DeviceTreeFile::File(path),
             },
+            Piece::Overlay => boot.overlays.push(path),
             Piece::Other => boot.initrds.push(path),
         }
     }
@@ -85,6 +90,7 @@ fn piece(volumes: &mut Volumes, path: &str) -> Result<(Piece, String, Option<Str
     let piece = match (kind(&mut *file)?, configuration) {
         // Whatever it is, loading it tells that it has no configurations.
         (_, Some(_)) => Piece::Kernel,
+        (Piece::DeviceTree, None) if path.ends_with(OVERLAY_SUFFIX) => Piece::Overlay,
         (piece, None) => piece,
     };
     Ok((piece, path.to_string(), configuration.map(ToString::to_string)))

@@ -87,6 +87,8 @@ pub(super) enum Keyword {
     Menu,
     /// What to boot when nobody chooses.
     OnTimeout,
+    /// Device tree overlays.
+    Overlays,
     /// Whether to ask.
     Prompt,
     /// Begin of a help text.
@@ -113,6 +115,7 @@ impl Keyword {
                 | Keyword::DeviceTreeDirectory
                 | Keyword::Initrd
                 | Keyword::Kernel
+                | Keyword::Overlays
                 | Keyword::OtherProgram
         )
     }
@@ -129,6 +132,8 @@ pub(super) fn keyword(word: &[u8]) -> Option<Keyword> {
         ("fdt", DeviceTree),
         ("devicetreedir", DeviceTreeDirectory),
         ("fdtdir", DeviceTreeDirectory),
+        ("devicetree-overlay", Overlays),
+        ("fdtoverlays", Overlays),
         ("endtext", EndText),
         ("include", Include),
         ("initrd", Initrd),
@@ -162,9 +167,7 @@ pub(super) fn keyword(word: &[u8]) -> Option<Keyword> {
         ("path", Cosmetic),
         ("say", Cosmetic),
         ("serial", Cosmetic),
-        ("devicetree-overlay", Unsupported),
         ("fallback", Unsupported),
-        ("fdtoverlays", Unsupported),
         ("ipappend", Unsupported),
         ("kaslrseed", Unsupported),
         ("onerror", Unsupported),

@@ -9,7 +9,7 @@ use super::{Warnings, version};
 use crate::{
     error::Code,
     nixos::{
-        BootFiles, Broken, DeviceTreeFile, Generation, Source,
+        BootFiles, Broken, DeviceTreeFile, Generation, MAX_OVERLAYS, Source,
         extlinux::{
             MAX_INITRDS,
             lines::{Flaw, Line, lines},
@@ -29,8 +29,6 @@ pub struct Entry {
     pub generation: Generation,
     /// Its boot attempts, if they are counted.
     pub tries: Option<Tries>,
-    /// Device tree overlays, absolute paths; in the order in which they are to be applied.
-    pub overlays: Vec<String>,
     sort_key: Option<String>,
     machine_id: Option<String>,
     version: Option<String>,
@@ -77,7 +75,7 @@ impl Entry {
             DeviceTreeFile::Directory(_) | DeviceTreeFile::FromFirmware => None,
         };
         let paths = [&mut files.kernel].into_iter().chain(&mut files.initrds).chain(tree);
-        for file in paths.chain(&mut self.overlays).filter(|file| !file.is_empty()) {
+        for file in paths.chain(&mut files.overlays).filter(|file| !file.is_empty()) {
             *file = path::resolve("/", &format!("{directory}{file}"));
         }
     }
@@ -139,7 +137,7 @@ impl Keys {
             b"linux" => self.kernel = self.file(line, line.value),
             b"devicetree" => self.device_tree = self.file(line, line.value),
             b"initrd" => self.initrd(line),
-            b"devicetree-overlay" => self.overlays(line, warnings),
+            b"devicetree-overlay" => self.overlays(line),
             b"options" => match verbatim(line.value) {
                 Ok(options) => self.options.push(options),
                 Err(flaw) => {
@@ -166,10 +164,12 @@ impl Keys {
         self.initrds.extend(file);
     }
 
-    fn overlays(&mut self, line: &Line<'_>, warnings: &mut Warnings<'_>) {
+    fn overlays(&mut self, line: &Line<'_>) {
         let words = line.value.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
         self.overlays = words.filter_map(|word| self.file(line, word)).collect();
-        warnings.line(line, "is not applied");
+        if self.overlays.len() > MAX_OVERLAYS {
+            self.damage(format!("more than {MAX_OVERLAYS} overlays cannot be applied"));
+        }
     }
 
     /// A path in a value, absolute on the partition. Notes if it cannot be used.
@@ -218,7 +218,6 @@ impl Keys {
         let (id, tries) = counters(stem);
         Entry {
             tries,
-            overlays: self.overlays.split_off(0),
             sort_key: self.sort_key.take(),
             machine_id: self.machine_id.take(),
             version: self.version.clone(),
@@ -271,7 +270,7 @@ impl Keys {
                 device_tree: self
                     .device_tree
                     .map_or(DeviceTreeFile::FromFirmware, DeviceTreeFile::File),
-                overlays: Vec::new(),
+                overlays: self.overlays,
                 command_line,
                 ethernet_addresses: Vec::new(),
             },

@@ -151,6 +151,7 @@ fn to_json(entries: &[Entry<'_>]) -> Value {
             "kernel": files.kernel,
             "initrds": files.initrds,
             "deviceTree": device_tree,
+            "deviceTreeOverlays": files.overlays,
             "commandLine": files.command_line,
         })
     };

@@ -60,6 +60,20 @@ fn entries(directory: &Path) -> Vec<Row> {
 }
 
 #[test]
+fn overlays_are_listed_in_the_order_in_which_they_are_applied() {
+    let directory = tempfile::tempdir().unwrap();
+    let extlinux = directory.path().join("boot/extlinux");
+    fs::create_dir_all(&extlinux).unwrap();
+    let text = "LABEL a\nLINUX /Image\nFDTOVERLAYS /b.dtbo /a.dtbo\n";
+    fs::write(extlinux.join("extlinux.conf"), text).unwrap();
+    let mut firn = Command::new(env!("CARGO_BIN_EXE_firn"));
+    let output = firn.arg("entries").arg(directory.path()).arg("--json").output().unwrap();
+    let json: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let overlays = &json["entries"][0]["deviceTreeOverlays"];
+    assert_eq!(*overlays, serde_json::json!(["/b.dtbo", "/a.dtbo"]));
+}
+
+#[test]
 fn what_is_listed_is_what_was_put_on_the_card() {
     for seed in 0..CARDS {
         let card = Card::random(seed);
