@@ -116,6 +116,7 @@ codes! {
     1005 PllUnlocked "a PLL does not lock";
     1006 StreamEnded "the download over USB ended early";
     1007 HandOffDamaged "the first stage's record is damaged";
+    1008 NoEntropy "no random numbers";
     // 11xx: boot counting and the state record
     1101 TryUnconfirmed "a boot was not confirmed";
     1102 StateDamaged "the state record is damaged";

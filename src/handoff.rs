@@ -10,7 +10,10 @@ mod record;
 
 use core::{fmt, time::Duration};
 
-use crate::{error::Code, image::container::PartKind, memory::Region, soc::boot_rom::BootDevice};
+use crate::{
+    entropy::Secret, error::Code, image::container::PartKind, memory::Region,
+    soc::boot_rom::BootDevice,
+};
 
 pub use record::Error;
 
@@ -38,6 +41,8 @@ pub struct HandOff {
     pub notes: [Option<Note>; MAX_NOTES],
     /// What to boot, where it came along with the image.
     pub recovery: Recovery,
+    /// Random bytes that nobody has used.
+    pub entropy: Option<Secret>,
 }
 
 /// Where the image came from.

@@ -29,6 +29,7 @@ pub mod ddr;
 pub mod devicetree;
 pub mod dma;
 pub mod driver;
+pub mod entropy;
 pub mod error;
 pub mod ethernet;
 pub mod fs;

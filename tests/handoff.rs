@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use firn::{
+    entropy::Secret,
     error::{Code, Coded},
     handoff::{
         Boot, Error, HandOff, MAX_BANKS, MAX_NOTES, NOTE_TEXT, Recovery, ResetCause, Times,
@@ -47,6 +48,7 @@ fn full() -> HandOff {
             device_tree: Some(Region::new(0x7000_0000, 60_000)),
             command_line: Some(Region::new(0x7020_0000, 14)),
         },
+        entropy: Secret::take(&mut std::array::from_fn(|index| (index * index) as u8)),
     };
     record.note(Code::PmicSilent, format_args!("0x25 on I2C1 does not answer"));
     record.note(Code::DramTrainingFailed, format_args!("{}", "ä".repeat(NOTE_TEXT)));
@@ -88,6 +90,23 @@ fn the_largest_record_fits() {
     for room in 0..1024 {
         assert_eq!(record.encode(&mut vec![0; room]), Err(Error::Size));
     }
+}
+
+#[test]
+fn random_bytes_that_are_none_are_not_believed() {
+    for bytes in [[0; 64], [0xff; 64]] {
+        let entry = [&[8, 0, 64, 0, 0, 0, 0, 0][..], &bytes].concat();
+        let told = HandOff::decode(&with_entries(24, &entry)).unwrap().unwrap();
+        assert_eq!(told.entropy, None);
+    }
+}
+
+#[test]
+fn random_bytes_are_not_printed() {
+    let record = full();
+    let bytes = record.entropy.as_ref().unwrap().bytes();
+    assert_eq!(bytes[2], 4);
+    assert!(format!("{record:?}").ends_with("entropy: Some(Secret) }"));
 }
 
 #[test]
@@ -162,7 +181,7 @@ proptest! {
     fn whatever_lies_there_ends_with_a_record_or_an_error(
         header_size in prop_oneof![Just(24_u16), any::<u16>()],
         entries in prop::collection::vec(
-            (0..9_u16, 0..120_u16, prop::collection::vec(any::<u8>(), 0..112)), 0..12),
+            (0..10_u16, 0..120_u16, prop::collection::vec(any::<u8>(), 0..112)), 0..12),
     ) {
         let mut bytes = Vec::new();
         for (tag, size, value) in entries {

@@ -12,12 +12,19 @@ mod spl {
             self,
             first_stage::{self as machine, FirstStage, Memory, Rom},
             heap::NoHeap,
+            single_core::TakeOnce,
             timer::GenericTimer,
         },
         board::{BOARD, FIRST_STAGE, MEMORY},
         console::{self, Console},
+        dma,
         mmio::Hardware,
-        soc::{boot_rom, reset, wdog::Watchdog},
+        soc::{
+            boot_rom,
+            caam::{self, Access, Buffers},
+            reset,
+            wdog::Watchdog,
+        },
         spl::{
             Error, dram,
             load::{self, Memory as _},
@@ -49,7 +56,7 @@ mod spl {
 
     fn boot(machine: FirstStage, report: &mut Report<Console>) -> Result<Infallible, Error> {
         greet(&machine, report)?;
-        let FirstStage { bus, clock, rom, cells, memory, behind, saved_timing, .. } = machine;
+        let FirstStage { bus, dma, clock, rom, cells, memory, behind, saved_timing, .. } = machine;
         let supplied = ready_board(bus, clock, report);
 
         let place = machine::place_in_image(behind);
@@ -72,6 +79,7 @@ mod spl {
         let mut memory = memory.with_dram(ready.dram, cells);
         let entry = load(bus, &rom, &mut memory, report)?;
         report.record.times.loaded = clock.now();
+        gather_entropy(bus, clock, dma, report);
         report.say(format_args!("starting BL31 at {entry:#x}"));
         Console.flush();
         report.record.times.left = clock.now();
@@ -103,6 +111,21 @@ mod spl {
             report.note(error);
         }
         supplies.is_ok()
+    }
+
+    /// Random bytes for the kernel, which the second stage may not be able to get.
+    fn gather_entropy(
+        bus: Hardware,
+        clock: GenericTimer,
+        dma: dma::Hardware,
+        report: &mut Report<Console>,
+    ) {
+        static BUFFERS: TakeOnce<Buffers> = TakeOnce::new(Buffers::new());
+        let Some(buffers) = BUFFERS.take() else { return };
+        match caam::draw(&bus, &clock, &dma, buffers, Access::Secure) {
+            Ok(entropy) => report.record.entropy = Some(entropy),
+            Err(error) => report.note(&error),
+        }
     }
 
     /// All that the image holds; where BL31 is entered.

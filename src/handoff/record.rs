@@ -24,6 +24,7 @@
 //! | 5 | training: MT/s (2), firmware revision (2), attempts (1) |
 //! | 6 | a problem: code (2), text |
 //! | 7 | recovery part: start (8), size (8), kind as in a container (2) |
+//! | 8 | random bytes (64) |
 
 use core::{fmt, time::Duration};
 
@@ -31,6 +32,7 @@ use crc::{CRC_32_ISO_HDLC, Crc, NoTable};
 
 use super::{Boot, HandOff, NOTE_TEXT, Note, ResetCause, Times, Training};
 use crate::{
+    entropy::Secret,
     error::{Code, Coded},
     image::container::PartKind,
     memory::Region,
@@ -59,6 +61,7 @@ mod tag {
     pub(super) const TRAINING: u16 = 5;
     pub(super) const NOTE: u16 = 6;
     pub(super) const RECOVERY: u16 = 7;
+    pub(super) const ENTROPY: u16 = 8;
 }
 
 /// Why a record cannot be used.
@@ -131,6 +134,9 @@ impl HandOff {
             let Some(region) = region else { continue };
             let [start, size] = [region.start(), region.size()].map(u64::to_le_bytes);
             writer.entry(tag::RECOVERY, &[&start, &size, &kind.number().to_le_bytes()])?;
+        }
+        if let Some(entropy) = &self.entropy {
+            writer.entry(tag::ENTROPY, &[entropy.bytes()])?;
         }
         writer.finish()
     }
@@ -210,6 +216,7 @@ impl HandOff {
                     *part = Some(region);
                 }
             }
+            tag::ENTROPY => self.entropy = Secret::take(&mut value.array(0)?),
             _ => {}
         }
         Ok(())

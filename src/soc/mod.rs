@@ -1,10 +1,12 @@
 //! Blocks of the i.MX 8M that need no driver of their own, one file each.
 //!
-//! Nothing here keeps state: each function is one register sequence of the manual. Only a PLL is
-//! waited for, with a deadline. [`fixups`] is what trees are told of all that, as data.
+//! Nothing here keeps state: each function is one register sequence of the manual. Only a PLL, and the
+//! CAAM with its jobs, is waited for, with a deadline. [`fixups`] is what trees are told of all
+//! that, as data.
 
 pub mod analog;
 pub mod boot_rom;
+pub mod caam;
 pub mod ccm;
 pub mod clocks;
 pub mod counter;

@@ -36,7 +36,7 @@ impl<W: Write> Report<W> {
     }
 
     /// Leaves the record in `room`, where the second stage looks for it. Without it the second stage
-    /// finds out by itself what it can.
+    /// finds out by itself what it can. Its random bytes are then nowhere else.
     pub fn leave(&mut self, room: Option<&mut [u8]>) {
         let Some(room) = room else { return };
         // What a boot before this one left is no longer true.
@@ -45,6 +45,8 @@ impl<W: Write> Report<W> {
             room.fill(0);
             self.fail(&error);
         }
+        // Wipes it.
+        self.record.entropy = None;
     }
 }
 
@@ -53,7 +55,7 @@ mod tests {
     use std::string::String;
 
     use super::*;
-    use crate::error::Code;
+    use crate::{entropy::Secret, error::Code};
 
     struct Problem;
 
@@ -84,9 +86,12 @@ mod tests {
     fn the_second_stage_finds_the_record_or_nothing() {
         let mut report = Report::new(String::new());
         report.note(&Problem);
+        report.record.entropy = Secret::take(&mut core::array::from_fn(|index| index as u8));
+        let record = report.record.clone();
         let mut room = [0x5a; 2048];
         report.leave(Some(&mut room));
-        assert_eq!(HandOff::decode(&room), Ok(Some(report.record.clone())));
+        assert!(record.entropy.is_some() && report.record.entropy.is_none());
+        assert_eq!(HandOff::decode(&room), Ok(Some(record)));
 
         let mut small = [0x5a; 16];
         report.leave(Some(&mut small));

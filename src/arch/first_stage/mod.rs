@@ -32,6 +32,7 @@ use super::timer::{DEFAULT_FREQUENCY, GenericTimer};
 use crate::board::BOARD;
 use crate::console::Console;
 use crate::ddr::saved;
+use crate::dma;
 use crate::mmio::{Hardware, Uncached};
 use crate::soc::counter;
 use crate::soc::wdog::Watchdog;
@@ -93,6 +94,8 @@ unsafe extern "Rust" {
 pub struct FirstStage {
     /// The SoC's registers.
     pub bus: Hardware,
+    /// Memory for its bus masters.
+    pub dma: dma::Hardware,
     /// Time since the system counter started.
     pub clock: GenericTimer,
     /// The boot ROM's services.
@@ -125,6 +128,7 @@ extern "C" fn start() -> ! {
     let behind = behind();
     firn_first_stage(FirstStage {
         bus,
+        dma: dma::Hardware::new(),
         clock: GenericTimer,
         // SAFETY: entry.S made sure of the state, and while it is another one, the tables do not
         // hold the ROM; nothing here writes below 0x920000.

@@ -4,6 +4,7 @@
 //! host test's bench, or QEMU by way of its GDB port.
 
 pub mod boot_rom;
+pub mod caam;
 pub mod ddr;
 pub mod first_stage;
 pub mod i2c;

@@ -16,8 +16,9 @@ use firn::{
 
 use super::{
     card::Card,
-    controller::{BusError, Controller, Issued, Memory},
+    controller::{Controller, Issued},
     fault::Fault,
+    handed_over::HandedOver,
     rules::Rules,
 };
 
@@ -30,8 +31,6 @@ const LINE: Duration = Duration::from_nanos(5);
 /// little and is still measured to a few percent.
 const PATIENT_LOOKS: u32 = 8;
 const LONGEST_LOOK: u32 = 2000;
-/// Where handed-over memory appears to the controller.
-const FIRST_ADDRESS: u32 = 0x4000_0000;
 
 /// A driver's surroundings.
 pub struct Bench {
@@ -104,7 +103,7 @@ impl Bench {
 
     /// Pieces of memory that the driver has handed over and not taken back.
     pub fn handed_over(&self) -> usize {
-        self.memory.borrow().regions.len()
+        self.memory.borrow().count()
     }
 
     /// All broken rules.
@@ -255,24 +254,16 @@ impl Clock for Bench {
 
 impl Dma for Bench {
     fn begin_receive(&self, buffer: &mut [u8]) -> Result<u32, Error> {
-        let start = buffer.as_ptr().addr();
-        if !start.is_multiple_of(ALIGNMENT) || !buffer.len().is_multiple_of(ALIGNMENT) {
-            self.rules.broken("unaligned buffer handed over");
-            return Err(Error::Unaligned);
-        }
         self.check_reach(buffer)?;
-        // What the caches hold is lost.
-        buffer.fill(0xa5);
+        let address = self.memory.borrow_mut().receive(buffer)?;
         self.maintain(buffer);
-        Ok(self.memory.borrow_mut().add(buffer, true))
+        Ok(address)
     }
 
     fn end_receive(&self, buffer: &mut [u8], bus_address: u32) {
         let used = self.is_used(buffer, bus_address);
         self.rules.require(!used, || "buffer taken back while the controller writes".into());
-        if let Some(region) = self.memory.borrow_mut().regions.remove(&bus_address) {
-            buffer.copy_from_slice(&region.bytes);
-        }
+        self.memory.borrow_mut().give_back(buffer, bus_address);
         self.maintain(buffer);
     }
 
@@ -285,69 +276,13 @@ impl Dma for Bench {
     fn end_send(&self, buffer: &[u8], bus_address: u32) {
         let used = self.is_used(buffer, bus_address);
         self.rules.require(!used, || "descriptors taken back while the controller runs".into());
-        self.memory.borrow_mut().regions.remove(&bus_address);
+        self.memory.borrow_mut().remove(bus_address);
     }
 }
 
 impl Drop for Bench {
     fn drop(&mut self) {
-        let left = self.memory.borrow().regions.len();
+        let left = self.memory.borrow().count();
         self.rules.require(left == 0, || format!("{left} buffers never taken back"));
-    }
-}
-
-/// Memory in the hands of the controller.
-struct HandedOver {
-    regions: BTreeMap<u32, Region>,
-    next: u32,
-    rules: Rules,
-}
-
-struct Region {
-    bytes: Vec<u8>,
-    writable: bool,
-}
-
-impl HandedOver {
-    fn new(rules: Rules) -> Self {
-        Self { regions: BTreeMap::new(), next: FIRST_ADDRESS, rules }
-    }
-
-    fn add(&mut self, bytes: &[u8], writable: bool) -> u32 {
-        if self.regions.is_empty() {
-            self.next = FIRST_ADDRESS;
-        }
-        // Where it lies in a cache line shows at its bus address, too.
-        let within = bytes.as_ptr().addr() % ALIGNMENT;
-        let address = self.next + u32::try_from(within).expect("below 64");
-        let length = u32::try_from(bytes.len()).expect("below 4 GiB");
-        // A gap shows who runs over an end.
-        self.next = address + length.next_multiple_of(4096) + 4096;
-        self.regions.insert(address, Region { bytes: bytes.to_vec(), writable });
-        address
-    }
-
-    fn slice(&mut self, address: u32, length: usize, write: bool) -> Result<&mut [u8], BusError> {
-        let found = self.regions.range_mut(..=address).next_back().and_then(|(start, region)| {
-            let from = (address - start) as usize;
-            let fits = from + length <= region.bytes.len() && (region.writable || !write);
-            fits.then(|| &mut region.bytes[from..from + length])
-        });
-        if found.is_none() {
-            self.rules.broken(format!("DMA of {length} bytes at {address:#x}, not handed over"));
-        }
-        found.ok_or(BusError)
-    }
-}
-
-impl Memory for HandedOver {
-    fn read(&mut self, address: u32, bytes: &mut [u8]) -> Result<(), BusError> {
-        bytes.copy_from_slice(self.slice(address, bytes.len(), false)?);
-        Ok(())
-    }
-
-    fn write(&mut self, address: u32, bytes: &[u8]) -> Result<(), BusError> {
-        self.slice(address, bytes.len(), true)?.copy_from_slice(bytes);
-        Ok(())
     }
 }
