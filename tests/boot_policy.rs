@@ -248,6 +248,7 @@ fn facts(firmware_tree: Option<&'static [u8]>) -> Facts<'static> {
         part: Part::default(),
         tee: None,
         board_addresses: vec![],
+        entropy: RefCell::default(),
         recovery: None,
         reset: None,
         times: Vec::new(),

@@ -6,10 +6,11 @@ use firn::{
     board::BOARD,
     devicetree::{
         Cells, DeviceTree, DeviceTreeBuf, MAX_SIZE, Property,
-        chosen::{Boot, Chosen, Seeds},
+        chosen::{Boot, Chosen, put_seeds, take_seeds},
         edit, files,
         memory::{self, Reservation},
     },
+    entropy::{Pool, Seeds, Source},
     error::{Code, Coded},
     memory::Region,
 };
@@ -387,7 +388,7 @@ mod chosen {
 
     #[test]
     fn the_room_asked_for_beforehand_suffices() {
-        let seeds = Seeds::of(tree(BOARD_DTB));
+        let seeds = pool(BOARD_DTB).draw().unwrap();
         for length in [0, 1, 2, 3, 4, 4096] {
             let text = "x".repeat(length);
             let chosen = Chosen {
@@ -424,24 +425,89 @@ mod chosen {
         assert_eq!(written(&tree), once);
     }
 
+    /// What the seeds in `tree` give.
+    fn pool(tree: &[u8]) -> Pool {
+        let mut pool = Pool::default();
+        take_seeds(&mut tree.to_vec(), &mut pool);
+        pool
+    }
+
+    /// Enough for both seeds.
+    fn seeds() -> Seeds {
+        let mut pool = Pool::default();
+        pool.absorb(Source::Generator, &(0..64).collect::<Vec<u8>>());
+        pool.draw().unwrap()
+    }
+
+    /// As a kernel gets it.
+    fn with_seeds(tree: &[u8], seeds: &Seeds) -> Vec<u8> {
+        let mut tree = editable(tree);
+        Chosen { seeds: Some(seeds), ..CHOSEN }.write(&mut tree).unwrap();
+        let mut written = tree.to_vec(100).unwrap();
+        put_seeds(&mut written, seeds).unwrap();
+        written
+    }
+
+    fn property<'a>(tree: &'a [u8], name: &str) -> Option<&'a [u8]> {
+        let chosen = DeviceTree::validate(tree).unwrap().find("/chosen").unwrap();
+        chosen.property(name).map(|property| property.value())
+    }
+
     #[test]
-    fn fresh_seeds_of_the_stage_before_reach_the_kernel() {
-        let seeds = Seeds::of(tree(BOARD_DTB));
-        let mut tree = editable(SMALLEST_DTB);
-        Chosen { seeds: Some(&seeds), ..CHOSEN }.write(&mut tree).unwrap();
-        let lines = lines(&tree);
-        assert!(lines.contains(&"kaslr-seed = [01, 23, 45, 67, 89, ab, cd, ef]".to_string()));
-        assert!(lines.contains(&"rng-seed = [00, 11, 22, 33, 44, 55, 66, 77]".to_string()));
+    fn the_kernel_finds_its_seeds_and_nobody_else_does() {
+        let seeds = seeds();
+        for base in [SMALLEST_DTB, BOARD_DTB] {
+            let written = with_seeds(base, &seeds);
+            assert_eq!(property(&written, "kaslr-seed"), Some(&seeds.kaslr[..]));
+            assert_eq!(property(&written, "rng-seed"), seeds.rng.as_ref().map(|rng| &rng[..]));
+            // What was edited on the way has never held them.
+            let mut tree = editable(base);
+            Chosen { seeds: Some(&seeds), ..CHOSEN }.write(&mut tree).unwrap();
+            let edited = tree.to_vec(0).unwrap();
+            assert_eq!(property(&edited, "kaslr-seed"), Some(&[0; 8][..]));
+            assert_eq!(property(&edited, "rng-seed"), Some(&[0; 64][..]));
+        }
+    }
+
+    #[test]
+    fn without_seeds_a_tree_has_none_whatever_it_had_before() {
+        let mut tree = editable(BOARD_DTB);
+        CHOSEN.write(&mut tree).unwrap();
+        let written = tree.to_vec(0).unwrap();
+        assert_eq!([property(&written, "kaslr-seed"), property(&written, "rng-seed")], [None; 2]);
+    }
+
+    #[test]
+    fn seeds_are_not_put_where_there_is_no_room_for_them() {
+        let seeds = seeds();
+        for base in [SMALLEST_DTB, BOARD_DTB, b"no tree"] {
+            let mut tree = base.to_vec();
+            assert_eq!(put_seeds(&mut tree, &seeds), None);
+            if base != BOARD_DTB {
+                assert_eq!(tree, base);
+            }
+        }
+    }
+
+    #[test]
+    fn the_stage_befores_seeds_are_taken_and_become_others() {
+        let mut tree = BOARD_DTB.to_vec();
+        let mut pool = Pool::default();
+        take_seeds(&mut tree, &mut pool);
+        assert_eq!(pool.sources().collect::<Vec<_>>(), [Source::FirmwareTree]);
+        assert_eq!(property(&tree, "kaslr-seed"), Some(&[0; 8][..]));
+        assert_eq!(property(&tree, "rng-seed"), Some(&[0; 8][..]));
+        let seeds = pool.draw().unwrap();
+        assert_ne!(property(BOARD_DTB, "kaslr-seed"), Some(&seeds.kaslr[..]));
     }
 
     #[test]
     fn a_seed_that_was_used_up_is_none() {
-        let mut used = editable(BOARD_DTB);
-        let mut chosen = used.find_mut("/chosen").unwrap();
-        chosen.set_u64("kaslr-seed", 0).unwrap();
-        chosen.remove("rng-seed");
-        assert_eq!(Seeds::of(used.view()), Seeds::default());
-        assert_eq!(Seeds::of(tree(SMALLEST_DTB)), Seeds::default());
+        let mut used = BOARD_DTB.to_vec();
+        take_seeds(&mut used, &mut Pool::default());
+        for tree in [&used[..], SMALLEST_DTB, b"no tree"] {
+            assert!(pool(tree).draw().is_none());
+        }
     }
 
     #[test]

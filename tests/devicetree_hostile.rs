@@ -5,10 +5,10 @@ use std::{env, fs, time::Instant};
 use firn::{
     devicetree::{
         DeviceTree, DeviceTreeBuf, Error, ErrorKind, MAX_SIZE,
-        chosen::Seeds,
-        chosen::{Boot, Chosen},
+        chosen::{Boot, Chosen, put_seeds, take_seeds},
         memory, total_size,
     },
+    entropy::{Pool, Source},
     error::{Code, Coded},
     memory::Region,
 };
@@ -200,7 +200,10 @@ fn exercise(bytes: &[u8]) -> Result<(), Error> {
     memory::banks(tree);
     memory::reservations(tree);
     let _ = (tree.model(), tree.is_compatible("fsl,imx8mp-evk"), tree.find("/soc/serial"));
-    let seeds = Seeds::of(tree);
+    let mut pool = Pool::default();
+    take_seeds(&mut bytes.to_vec(), &mut pool);
+    pool.absorb(Source::Generator, &(0..64).collect::<Vec<u8>>());
+    let seeds = pool.draw().expect("64 bytes");
 
     let mut edited = DeviceTreeBuf::from(tree);
     let banks = [Region::new(0x4000_0000, 0xc000_0000)];
@@ -213,8 +216,9 @@ fn exercise(bytes: &[u8]) -> Result<(), Error> {
     let remembered = memory::set_banks(&mut edited, &banks).is_ok();
     edited.root_mut().remove("bootargs");
     if chosen.write(&mut edited).is_ok()
-        && let Ok(written) = edited.to_vec(0)
+        && let Ok(mut written) = edited.to_vec(0)
     {
+        put_seeds(&mut written, &seeds).expect("room was made");
         let tree = DeviceTree::validate(&written).expect("what was written is a tree");
         let bootargs = tree.find("/chosen").and_then(|chosen| chosen.property("bootargs"));
         assert_eq!(bootargs.and_then(|bootargs| bootargs.as_str()), Some("quiet"));

@@ -12,7 +12,8 @@
 
 use super::entry::SCTLR_EL2_OFF;
 
-// x0: entry, x1: device tree. From here on nothing touches memory.
+// x0: entry, x1: device tree. What was on the stack is nobody's business any more, and the kernel's seeds
+// were; from then on nothing touches memory.
 core::arch::global_asm!(
     r#"
 .section .text.leave, "ax"
@@ -21,6 +22,11 @@ leave:
     msr     daifset, #0xf
     mov     x19, x0
     mov     x20, x1
+    adrp    x9, __stack_start
+    adrp    x10, __stack_end
+1:  stp     xzr, xzr, [x9], #16
+    cmp     x9, x10
+    b.lo    1b
     ldr     x9, ={sctlr_off}
     dsb     sy
     msr     sctlr_el2, x9               // translation and caches off

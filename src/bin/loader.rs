@@ -32,11 +32,12 @@ mod loader {
 
     firn::entry_point!(main);
 
-    fn main(entry: EntryState, mut machine: Machine) -> ! {
+    fn main(mut entry: EntryState, mut machine: Machine) -> ! {
         info!("Firn {} on {}", env!("CARGO_PKG_VERSION"), BOARD.name);
         info!("entered at {entry}");
         world::report(&entry);
-        let mut facts = world::facts(&entry, &machine);
+        let entropy = world::gather_entropy(&mut entry, &machine);
+        let mut facts = world::facts(&entry, &machine, entropy);
         info!("part: {}", facts.part);
         info!("memory {}", world::describe(&facts.dram));
         let mut dram = match world::claim(&mut machine, &facts) {

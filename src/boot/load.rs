@@ -15,7 +15,7 @@ mod tree;
 pub use error::LoadError;
 
 use alloc::{borrow::ToOwned, string::String, vec::Vec};
-use core::time::Duration;
+use core::{cell::RefCell, time::Duration};
 
 use self::{initrds::Initrds, kernel::Kernel, pieces::Pieces, tree::BaseTree};
 use super::{recovery::Recovery, trial};
@@ -23,9 +23,10 @@ use crate::{
     board::Board,
     devicetree::{
         DeviceTree, DeviceTreeBuf,
-        chosen::{Boot, Chosen, Seeds},
+        chosen::{Boot, Chosen, put_seeds},
         memory as tree_memory,
     },
+    entropy::Pool,
     ethernet,
     fs::FileSystem,
     handoff::ResetCause,
@@ -51,6 +52,8 @@ pub struct Facts<'a> {
     pub tee: Option<Region>,
     /// Ethernet addresses in the board's own memory, by the interfaces' numbers; as they were read.
     pub board_addresses: Vec<[u8; ethernet::LENGTH]>,
+    /// Random numbers for the kernel; each that is loaded gets others.
+    pub entropy: RefCell<Pool>,
     /// A system that is in memory already; its memory is `taken`.
     pub recovery: Option<Recovery>,
     /// Why the board was reset.
@@ -123,7 +126,7 @@ pub fn load(
         (None, Some(region)) => initrds.load(memory.claim(region)?)?,
         (None, None) => {}
     }
-    prepared.write_tree(memory)?;
+    prepared.write_tree(facts, memory)?;
     Ok(prepared.hand_over())
 }
 
@@ -143,7 +146,6 @@ struct Prepared<'a> {
     in_place: Option<Region>,
     tree: DeviceTreeBuf,
     command_line: String,
-    seeds: Option<Seeds>,
     boot: Boot<'a>,
     watchdog: Option<Duration>,
     plan: Plan,
@@ -178,27 +180,14 @@ impl<'a> Prepared<'a> {
                 command_line.len()
             );
         }
-        let seeds = facts.firmware_tree.map(Seeds::of);
         let boot = account(generation, boot);
-        let chosen =
-            Chosen { command_line: &command_line, initrd: None, seeds: seeds.as_ref(), boot };
+        let chosen = Chosen { command_line: &command_line, initrd: None, seeds: None, boot };
         let device_tree = (tree.size() + chosen.room()) as u64;
         let map = facts.memory_map(tree.view(), &command_line);
         let in_place = initrds.in_place(&map);
         let initrd = if in_place.is_some() { 0 } else { initrds.layout.size };
         let plan = Plan::new(&map, &Request { kernel: kernel.image, initrd, device_tree })?;
-        Ok(Self {
-            notes,
-            kernel,
-            initrds,
-            in_place,
-            tree,
-            command_line,
-            seeds,
-            boot,
-            watchdog,
-            plan,
-        })
+        Ok(Self { notes, kernel, initrds, in_place, tree, command_line, boot, watchdog, plan })
     }
 
     fn initrd(&self) -> Option<Region> {
@@ -206,16 +195,23 @@ impl<'a> Prepared<'a> {
     }
 
     /// Tells the kernel's tree about this boot, and puts it to its place.
-    fn write_tree(&mut self, memory: &mut impl LoadMemory) -> Result<(), LoadError> {
+    fn write_tree(
+        &mut self,
+        facts: &Facts<'_>,
+        memory: &mut impl LoadMemory,
+    ) -> Result<(), LoadError> {
+        let seeds = facts.entropy.borrow_mut().draw();
         let chosen = Chosen {
             command_line: &self.command_line,
             initrd: self.initrd(),
-            seeds: self.seeds.as_ref(),
+            seeds: seeds.as_ref(),
             boot: self.boot,
         };
         chosen.write(&mut self.tree).map_err(tree_memory::Error::from)?;
         let place = memory.claim(self.plan.device_tree)?;
-        Ok(self.tree.write_to(place).map_err(tree_memory::Error::from)?)
+        self.tree.write_to(place).map_err(tree_memory::Error::from)?;
+        let kept = seeds.is_none_or(|seeds| put_seeds(place, &seeds).is_some());
+        if kept { Ok(()) } else { Err(Unavailable(self.plan.device_tree).into()) }
     }
 
     fn hand_over(&self) -> HandOver {

@@ -4,10 +4,15 @@
 //! sizes). `firn,*` is Firn's own ([`Boot`]): what the `firn` command of the running system reads.
 
 use alloc::vec::Vec;
-use core::time::Duration;
+use core::{ops::Range, time::Duration};
+
+use zeroize::Zeroize;
 
 use super::{DeviceTree, DeviceTreeBuf, Property, edit::Error};
-use crate::memory::Region;
+use crate::{
+    entropy::{self, Pool, Seeds, Source},
+    memory::Region,
+};
 
 /// What is written into `/chosen`. What is not given is deleted, because it speaks of an earlier
 /// boot or another stage; everything else, `stdout-path` above all, stays.
@@ -17,7 +22,8 @@ pub struct Chosen<'a> {
     pub command_line: &'a str,
     /// Where the initrds lie, one behind the other.
     pub initrd: Option<Region>,
-    /// Random numbers that nobody has used.
+    /// For which room is made; [`put_seeds`] puts them there, once the tree is where the kernel finds
+    /// it: they are nowhere else.
     pub seeds: Option<&'a Seeds>,
     /// What is booted, and how it came to that.
     pub boot: Boot<'a>,
@@ -52,48 +58,26 @@ pub struct Boot<'a> {
     pub state_device: &'a str,
 }
 
-/// Random numbers that a stage before left for the kernel. They are this boot's only if the tree
-/// they stand in was made during this boot: in a tree from a card they are the same each time.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Seeds {
-    kaslr: Vec<u8>,
-    rng: Vec<u8>,
-}
+const KASLR_SEED: &str = "kaslr-seed";
+const RNG_SEED: &str = "rng-seed";
 
-impl Seeds {
-    /// The seeds in the tree that the stage before handed over.
-    pub fn of(tree: DeviceTree<'_>) -> Self {
-        let seed = |name| {
-            let chosen = tree.find("/chosen")?;
-            // The kernel zeroes a seed when it has used it.
-            let seed = chosen.property(name)?.value();
-            seed.iter().any(|&byte| byte != 0).then(|| seed.to_vec())
-        };
-        Self {
-            kaslr: seed("kaslr-seed").unwrap_or_default(),
-            rng: seed("rng-seed").unwrap_or_default(),
-        }
-    }
-}
-
-/// Bytes that properties, names and the node itself take without their values, generously.
+/// Bytes that properties, names, seeds and the node itself take without other values, generously.
 const FIXED_ROOM: usize = 1024;
 
 impl Chosen<'_> {
     /// At least as many bytes as [`Chosen::write`] makes any tree grow by, known before the initrd
     /// has its place.
     pub fn room(&self) -> usize {
-        let seeds = self.seeds.map_or(0, |seeds| seeds.kaslr.len() + seeds.rng.len());
         let account = self.boot.properties().into_iter().filter_map(|(_, value)| value);
         let account: usize = account.map(|value| value.len()).sum();
-        FIXED_ROOM + self.command_line.len() + seeds + account
+        FIXED_ROOM + self.command_line.len() + account
     }
 
     /// Writes it all.
     pub fn write(&self, tree: &mut DeviceTreeBuf) -> Result<(), Error> {
         forget_initrd(tree);
         let mut chosen = tree.find_or_create("/chosen")?;
-        for stale in ["kaslr-seed", "rng-seed", "linux,initrd-start", "linux,initrd-end"] {
+        for stale in [KASLR_SEED, RNG_SEED, "linux,initrd-start", "linux,initrd-end"] {
             chosen.remove(stale);
         }
         chosen.set_str("bootargs", self.command_line)?;
@@ -101,12 +85,8 @@ impl Chosen<'_> {
             chosen.set_u64("linux,initrd-start", initrd.start())?;
             chosen.set_u64("linux,initrd-end", initrd.end())?;
         }
-        if let Some(seeds) = self.seeds {
-            for (name, seed) in [("kaslr-seed", &seeds.kaslr), ("rng-seed", &seeds.rng)] {
-                if !seed.is_empty() {
-                    chosen.set(name, seed)?;
-                }
-            }
+        for (name, seed) in self.seeds.into_iter().flat_map(named) {
+            chosen.set(name, &[0; entropy::RNG_SEED][..seed.len()])?;
         }
         for (name, value) in self.boot.properties() {
             match value {
@@ -117,6 +97,41 @@ impl Chosen<'_> {
         }
         Ok(())
     }
+}
+
+/// Each of them with its property.
+fn named(seeds: &Seeds) -> impl Iterator<Item = (&'static str, &[u8])> {
+    let rng = seeds.rng.as_ref().map(|rng| (RNG_SEED, &rng[..]));
+    [(KASLR_SEED, &seeds.kaslr[..])].into_iter().chain(rng)
+}
+
+/// Puts `seeds` into `tree`, in which [`Chosen::write`] has made room for them; `None` if it has not.
+pub fn put_seeds(tree: &mut [u8], seeds: &Seeds) -> Option<()> {
+    for (name, seed) in named(seeds) {
+        let place = place(tree, name).filter(|place| place.len() == seed.len())?;
+        tree.get_mut(place)?.copy_from_slice(seed);
+    }
+    Some(())
+}
+
+/// Takes the seeds that a stage before left in `tree` for the kernel; the tree has zeros then, as
+/// when a kernel has used them. They are this boot's only if the tree was made during this boot: in
+/// one from a card they are the same each time.
+pub fn take_seeds(tree: &mut [u8], pool: &mut Pool) {
+    for name in [KASLR_SEED, RNG_SEED] {
+        if let Some(seed) = place(tree, name).and_then(|place| tree.get_mut(place)) {
+            pool.absorb(Source::FirmwareTree, seed);
+            seed.zeroize();
+        }
+    }
+}
+
+/// Where the value of this property of `/chosen` lies.
+fn place(tree: &[u8], name: &str) -> Option<Range<usize>> {
+    let chosen = DeviceTree::validate(tree).ok()?.find("/chosen")?;
+    let value = chosen.property(name)?.value();
+    let start = value.as_ptr().addr().checked_sub(tree.as_ptr().addr())?;
+    Some(start..start.checked_add(value.len())?)
 }
 
 impl Boot<'_> {

@@ -14,7 +14,7 @@ use firn::{
     board::{BOARD, CardSlot, FIRST_STAGE},
     boot::{self, Facts, HandOver, LoadMemory, Recovery, Unavailable},
     ddr,
-    devicetree::{self, DeviceTree},
+    devicetree::{self, DeviceTree, chosen::take_seeds},
     dma,
     driver::{
         gpio::Pin,
@@ -22,13 +22,20 @@ use firn::{
         sd::Card,
         usdhc::{self, Buffers, Usdhc},
     },
+    entropy::{Pool, Source},
     error::{Code, Coded},
     ethernet,
     handoff::{HandOff, ResetCause, Times},
     linux::{self, Mapping},
     memory::{Region, Size},
     mmio,
-    soc::{Part, reset, snvs::GeneralRegisters, wdog::Watchdog},
+    soc::{
+        Part,
+        caam::{self, Access},
+        reset,
+        snvs::GeneralRegisters,
+        wdog::Watchdog,
+    },
     spl::platform,
     state::counter::Counter,
     time::Clock,
@@ -39,8 +46,33 @@ type Slot = Card<
     Usdhc<'static, mmio::Hardware, arch::timer::GenericTimer, dma::Hardware, Pin<mmio::Hardware>>,
 >;
 
+/// Whatever random numbers there are for the kernel. Those that the stage before left are nowhere else
+/// from now on.
+pub(crate) fn gather_entropy(entry: &mut EntryState, machine: &Machine) -> Pool {
+    let mut pool = Pool::default();
+    if let Some(tree) = entry.device_tree.as_deref_mut() {
+        take_seeds(tree, &mut pool);
+    }
+    let told = entry.hand_off.as_mut().ok().and_then(Option::as_mut);
+    if let Some(entropy) = told.and_then(|told| told.entropy.take()) {
+        pool.absorb(Source::FirstStage, entropy.bytes());
+    }
+    let access = if entry.tee().is_some() { Access::Ring } else { Access::Normal };
+    let Machine { bus, clock, dma, .. } = machine;
+    match caam::draw(bus, clock, dma, Box::leak(Box::default()), access) {
+        Ok(drawn) => pool.absorb(Source::Generator, drawn.bytes()),
+        Err(error) => warn!("[{}] {error}", error.code()),
+    }
+    let sources: Vec<_> = pool.sources().map(Source::name).collect();
+    match &sources[..] {
+        [] => warn!("the kernel gets no random numbers (no kaslr-seed, no rng-seed)"),
+        sources => info!("random numbers for the kernel from {}", sources.join(", ")),
+    }
+    pool
+}
+
 /// What is known before anything is loaded.
-pub(crate) fn facts<'a>(entry: &'a EntryState, machine: &Machine) -> Facts<'a> {
+pub(crate) fn facts<'a>(entry: &'a EntryState, machine: &Machine, entropy: Pool) -> Facts<'a> {
     // The loader's own memory is the kernel's after the jump.
     let mut taken = Vec::from([(arch::layout::loader(), "firn", Mapping::Normal)]);
     taken.extend(entry.tee().map(|tee| (tee, "TEE", Mapping::Forbidden)));
@@ -65,6 +97,7 @@ pub(crate) fn facts<'a>(entry: &'a EntryState, machine: &Machine) -> Facts<'a> {
         part: Part::read(&machine.bus),
         tee: entry.tee(),
         board_addresses: board_addresses(machine),
+        entropy: RefCell::new(entropy),
         recovery: None,
         reset: told(entry).and_then(|told| told.reset).or_else(|| cause_of_reset(machine)),
         times: told(entry).map(|told| times(&told.times)).unwrap_or_default(),

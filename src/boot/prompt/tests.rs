@@ -1,7 +1,7 @@
 //! The lock: who may look into files. The commands themselves are tried in `tests/boot_policy`.
 
 use alloc::{boxed::Box, collections::VecDeque, format, string::String, vec, vec::Vec};
-use core::cell::Cell;
+use core::cell::{Cell, RefCell};
 
 use super::*;
 use crate::{
@@ -71,6 +71,7 @@ fn typed(access: Access, keys: &str) -> String {
         part: Part::default(),
         tee: None,
         board_addresses: vec![],
+        entropy: RefCell::default(),
         recovery: None,
         reset: None,
         times: vec![],

@@ -18,6 +18,7 @@ use crate::{
     emmc::Emmc,
     gdb::{self, Board, Bus, Hardware, Setup, Witness},
     models::{
+        caam::{self, Caam},
         ocotp::{self, Fuses},
         usdhc::Rules,
     },
@@ -140,6 +141,7 @@ pub struct Machine {
     drives: Vec<Drive>,
     emmc: Option<(Emmc, Rules)>,
     fuses: Option<Fuses>,
+    caam: Option<(Caam, Rules)>,
     trace: Option<(Vec<String>, PathBuf)>,
     counted_time: bool,
     skips_waits: bool,
@@ -162,6 +164,7 @@ impl Machine {
             drives: Vec::new(),
             emmc: None,
             fuses: None,
+            caam: None,
             trace: None,
             counted_time: false,
             skips_waits: false,
@@ -235,6 +238,14 @@ impl Machine {
     #[must_use]
     pub fn fuses(mut self, fuses: Fuses) -> Self {
         self.fuses = Some(fuses);
+        self
+    }
+
+    /// With this random number generator, under a loader that is not started by the boot ROM
+    /// ([`Hardware`] has its own). What it finds the firmware doing wrong is written to `rules`.
+    #[must_use]
+    pub fn caam(mut self, caam: Caam, rules: &Rules) -> Self {
+        self.caam = Some((caam, rules.clone()));
         self
     }
 
@@ -351,6 +362,14 @@ impl Machine {
             Some(fuses) => {
                 let fuses = Arc::new(Mutex::new(fuses.clone()));
                 Some(ocotp::attach(devices.unwrap_or_default(), &fuses))
+            }
+            None => devices,
+        };
+        let devices = match &self.caam {
+            Some((caam, rules)) => {
+                let model = caam::Model::new(caam.clone(), rules.clone());
+                let model = Arc::new(Mutex::new(model));
+                Some(caam::attach(devices.unwrap_or_default(), &model))
             }
             None => devices,
         };

@@ -20,6 +20,7 @@ use crate::{
     emmc::Emmc,
     models::{
         boot_rom::{self, BootRom, Medium},
+        caam::{self, Caam},
         ddr::{self, Model, window},
         i2c,
         ocotp::{self, Fuses},
@@ -79,6 +80,8 @@ pub struct Hardware {
     pub without_pmic: bool,
     /// What is burnt into the part.
     pub fuses: Fuses,
+    /// The part's random number generator, and what is wrong with it.
+    pub caam: Caam,
     /// Accesses to QEMU's own devices are seen as well, up to the second stage.
     pub trace: bool,
 }
@@ -97,6 +100,8 @@ struct Devices {
     i2c: Arc<Mutex<i2c::Controller>>,
     pmic: pca9450::Shared,
     fuses: Arc<Mutex<Fuses>>,
+    caam: Arc<Mutex<caam::Model>>,
+    caam_rules: Rules,
     /// How the watchdog will reset the board, if it does.
     bite: wdog::Shared,
 }
@@ -115,11 +120,14 @@ impl Devices {
             i2c = i2c.with(OnBus(Arc::clone(&pmic)));
         }
         i2c.set_faults(&hardware.i2c);
+        let caam_rules = Rules::default();
         Self {
             memory: Arc::new(Mutex::new(Model::new(&hardware.training))),
             i2c: Arc::new(Mutex::new(i2c)),
             pmic,
             fuses: Arc::new(Mutex::new(hardware.fuses.clone())),
+            caam: Arc::new(Mutex::new(caam::Model::new(hardware.caam.clone(), caam_rules.clone()))),
+            caam_rules,
             bite: wdog::Shared::default(),
         }
     }
@@ -131,6 +139,7 @@ impl Devices {
             ModeRegisters,
         );
         let bus = ocotp::attach(i2c::attach(bus, &self.i2c), &self.fuses);
+        let bus = caam::attach(bus, &self.caam);
         let dram = Dram::new(Arc::clone(&self.memory), dead_line);
         bus.with(dram::BASE, dram::LENGTH, dram)
     }
@@ -140,6 +149,7 @@ impl Devices {
         broken.extend_from_slice(locked(&self.i2c).broken_rules());
         broken.extend_from_slice(locked(&self.pmic).broken_rules());
         broken.extend_from_slice(locked(&self.fuses).broken_rules());
+        broken.extend(self.caam_rules.list());
         broken
     }
 }

@@ -11,6 +11,7 @@ mod choosing;
 mod counting;
 mod default;
 mod emmc;
+mod entropy;
 mod hand_over;
 mod kernels;
 mod large;

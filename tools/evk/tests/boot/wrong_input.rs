@@ -2,6 +2,7 @@
 
 use evk::{
     card::{Card, FileSystem, Filling, GIB, MIB, Partition, Place, SECTOR, Table},
+    models::{caam::Caam, usdhc::Rules},
     nixos::{Generation, System, Timeout},
     qemu::Slot,
     session::Session,
@@ -293,7 +294,9 @@ fn a_card_on_which_no_generation_can_be_booted_ends_at_the_prompt_with_every_rea
 #[ignore = "emulated boot; cargo xtask test runs it"]
 fn the_card_without_damage_boots_its_default_without_a_complaint() {
     let system = small();
-    let mut session = start(&fat_card(&system));
+    let caam = Caam::new().given_to_the_normal_world();
+    let machine = board().card(Slot::Sd, path(&fat_card(&system))).caam(caam, &Rules::default());
+    let mut session = machine.start(&assets()).unwrap();
     let report = finish_small(&mut session);
     assert_eq!(generation_of(&system, &report), 42);
     assert!(!session.text().contains("[E"), "{}", session.text());

@@ -8,6 +8,7 @@
 mod common;
 
 mod booting;
+mod entropy;
 mod failing;
 mod rollback;
 mod tracing;
