@@ -217,6 +217,7 @@ pub(crate) fn load_entry(
         part: Default::default(),
         tee: None,
         board_addresses: vec![],
+        entropy: RefCell::default(),
         recovery: None,
         reset: None,
         times: Vec::new(),
