@@ -25,6 +25,7 @@ pub mod measure;
 pub mod models;
 mod monitor;
 pub mod nixos;
+pub mod packing;
 pub mod qemu;
 pub mod session;
 pub mod stub;

@@ -2,6 +2,7 @@
 
 use std::{
     ffi::OsString,
+    fs::File,
     io::Write as _,
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
@@ -25,6 +26,13 @@ pub(crate) const MKE2FS: Tool = Tool { name: "mke2fs", package: "e2fsprogs" };
 pub(crate) const DEBUGFS: Tool = Tool { name: "debugfs", package: "e2fsprogs" };
 pub(crate) const E2FSCK: Tool = Tool { name: "e2fsck", package: "e2fsprogs" };
 pub(crate) const FDTPUT: Tool = Tool { name: "fdtput", package: "device-tree-compiler" };
+pub(crate) const MKIMAGE: Tool = Tool { name: "mkimage", package: "u-boot-tools" };
+pub(crate) const GZIP: Tool = Tool { name: "gzip", package: "gzip" };
+pub(crate) const ZSTD: Tool = Tool { name: "zstd", package: "zstd" };
+pub(crate) const LZ4: Tool = Tool { name: "lz4", package: "lz4" };
+pub(crate) const XZ: Tool = Tool { name: "xz", package: "xz-utils" };
+pub(crate) const LZMA: Tool = Tool { name: "lzma", package: "xz-utils" };
+pub(crate) const LZOP: Tool = Tool { name: "lzop", package: "lzop" };
 
 impl Tool {
     fn locate(self) -> Result<PathBuf> {
@@ -38,7 +46,13 @@ impl Tool {
 
     /// A call of the program, to be run with [`Call::run`].
     pub(crate) fn call(self) -> Call {
-        Call { tool: self, arguments: Vec::new(), environment: Vec::new(), input: Vec::new() }
+        Call {
+            tool: self,
+            arguments: Vec::new(),
+            environment: Vec::new(),
+            input: Vec::new(),
+            input_file: None,
+        }
     }
 }
 
@@ -48,6 +62,7 @@ pub(crate) struct Call {
     arguments: Vec<OsString>,
     environment: Vec<(&'static str, OsString)>,
     input: Vec<u8>,
+    input_file: Option<PathBuf>,
 }
 
 impl Call {
@@ -68,6 +83,12 @@ impl Call {
 
     pub(crate) fn input(mut self, bytes: impl Into<Vec<u8>>) -> Self {
         self.input = bytes.into();
+        self
+    }
+
+    /// Instead of a short input: a file of any size.
+    pub(crate) fn input_file(mut self, file: &Path) -> Self {
+        self.input_file = Some(file.into());
         self
     }
 
@@ -93,15 +114,21 @@ impl Call {
     }
 
     fn output(&self, program: &Path) -> Result<Output> {
+        let input = match &self.input_file {
+            Some(file) => Stdio::from(File::open(file)?),
+            None => Stdio::piped(),
+        };
         let mut child = Command::new(program)
             .args(&self.arguments)
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
-            .stdin(Stdio::piped())
+            .stdin(input)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()?;
         // Inputs are shorter than a pipe's buffer, so writing all before reading cannot block.
-        child.stdin.take().context("no pipe to the program")?.write_all(&self.input)?;
+        if let Some(mut pipe) = child.stdin.take() {
+            pipe.write_all(&self.input)?;
+        }
         Ok(child.wait_with_output()?)
     }
 }

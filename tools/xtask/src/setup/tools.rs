@@ -12,8 +12,8 @@ use crate::process;
 
 pub(super) const STEP: Step = Step { name: "file-system tools", present, provide };
 
-/// Programs that cards, boot images and kernels are made and checked with, and Debian's packages for them.
-const TOOLS: [(&str, &str); 17] = [
+/// Programs that cards and boot images are made and checked with, and Debian's packages for them.
+const TOOLS: [(&str, &str); 19] = [
     ("mke2fs", "e2fsprogs"),
     ("e2fsck", "e2fsprogs"),
     ("debugfs", "e2fsprogs"),
@@ -27,10 +27,12 @@ const TOOLS: [(&str, &str); 17] = [
     ("truncate", "coreutils"),
     ("mkimage", "u-boot-tools"),
     ("dumpimage", "u-boot-tools"),
-    ("lz4", "lz4"),
-    ("lzop", "lzop"),
-    ("xz", "xz-utils"),
+    ("gzip", "gzip"),
     ("zstd", "zstd"),
+    ("lz4", "lz4"),
+    ("xz", "xz-utils"),
+    ("lzma", "xz-utils"),
+    ("lzop", "lzop"),
 ];
 
 const LISTS_DEADLINE: Duration = Duration::from_secs(300);
