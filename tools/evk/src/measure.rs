@@ -13,6 +13,7 @@ use crate::{
     assets::Assets,
     card::{CardImage, Filling, GIB, SECTOR, Table},
     nixos::{self, DEVICE_TREE, System, Timeout},
+    packing::Packing,
     qemu::{Entry, Machine, Slot},
     session::Session,
     stub,
@@ -88,11 +89,40 @@ impl Subject {
         timeout: Timeout,
         cache: &Path,
     ) -> Result<Self> {
-        let stub =
-            fs::read(stub_kernel).with_context(|| format!("reading {}", stub_kernel.display()))?;
+        let stub = read(stub_kernel)?;
         let kernel = kernel(&stub, sizes)?;
-        let initrd = Filling::Noise(sizes.initrd).bytes(sizes.initrd);
-        let mut system = System::small(assets, &stub)?;
+        Self::with_kernel(assets, &stub, boot, kernel, sizes.initrd, timeout, cache)
+    }
+
+    /// A card whose kernel is Debian's in another form, but for its first instructions, which are the
+    /// stub's; booted at once.
+    ///
+    /// # Errors
+    /// A tool is missing or fails.
+    pub fn packed(
+        assets: &Assets,
+        stub_kernel: &Path,
+        packing: Packing,
+        cache: &Path,
+    ) -> Result<Self> {
+        let stub = read(stub_kernel)?;
+        let image = linux_told_by(&stub, read(&assets.kernel)?)?;
+        let kernel = read(&packing.pack(&image, cache)?)?;
+        let (boot, timeout) = (Boot::Ext4, Timeout::Seconds(0));
+        Self::with_kernel(assets, &stub, boot, kernel, Sizes::REAL.initrd, timeout, cache)
+    }
+
+    fn with_kernel(
+        assets: &Assets,
+        stub: &[u8],
+        boot: Boot,
+        kernel: Vec<u8>,
+        initrd: u64,
+        timeout: Timeout,
+        cache: &Path,
+    ) -> Result<Self> {
+        let initrd = Filling::Noise(initrd).bytes(initrd);
+        let mut system = System::small(assets, stub)?;
         system.timeout = timeout;
         let default = system.default;
         let generation = system.generations.get_mut(default).context("a system has a default")?;
@@ -109,7 +139,7 @@ impl Subject {
             files: [sectors(&card, &kernel)?, sectors(&card, &initrd)?],
             card,
             has_menu: timeout != Timeout::Seconds(0),
-            needed: sizes.kernel + sizes.initrd + tree.len() as u64,
+            needed: (kernel.len() + initrd.len() + tree.len()) as u64,
             initrd,
         })
     }
@@ -247,6 +277,18 @@ impl Stamps {
 fn sectors(card: &CardImage, bytes: &[u8]) -> Result<Range<u64>> {
     let start = card.sector_beginning_with(&bytes[..KNOWN_BY.min(bytes.len())])?;
     Ok(start..start + (bytes.len() as u64).div_ceil(SECTOR))
+}
+
+fn read(file: &Path) -> Result<Vec<u8>> {
+    fs::read(file).with_context(|| format!("reading {}", file.display()))
+}
+
+/// A kernel of Linux's size and contents that begins with the stub.
+fn linux_told_by(stub: &[u8], mut image: Vec<u8>) -> Result<Vec<u8>> {
+    let in_memory: [u8; 8] = image.get(IMAGE_SIZE).context("no Image")?.try_into()?;
+    image.get_mut(..stub.len()).context("the stub is larger")?.copy_from_slice(stub);
+    image[IMAGE_SIZE].copy_from_slice(&in_memory);
+    Ok(image)
 }
 
 /// The stub kernel in a file of the wanted size.
