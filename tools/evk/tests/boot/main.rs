@@ -17,6 +17,7 @@ mod kernels;
 mod large;
 mod media;
 mod memory;
+mod parts;
 mod reading;
 mod rescue;
 mod rollback;
