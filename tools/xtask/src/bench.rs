@@ -84,6 +84,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         let figures = subject.boot(&assets, &loader, Some(&stamp));
         rows.push((name.clone(), figures.with_context(|| name)?));
     }
+    let image = std::fs::metadata(&assets.kernel).context("the kernel's size")?.len();
     let mut forms = Vec::new();
     for packing in packings() {
         let name = packing.name();
@@ -98,7 +99,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     if arguments.json {
         println!("{:#}", as_json(size, &rows, &forms));
     } else {
-        println!("{}\n\n{}", table(size, &rows), forms_table(&forms));
+        println!("{}\n\n{}", table(size, &rows), forms_table(image, &forms));
     }
     Ok(())
 }
@@ -134,18 +135,21 @@ impl Form {
     }
 }
 
-fn forms_table(forms: &[Form]) -> String {
+/// What decompression costs is what a boot costs more than that of the plain Image, the first.
+fn forms_table(image: u64, forms: &[Form]) -> String {
+    let plain = forms.first().map_or(0, |form| form.figures.kernel_entry);
     let [sd, emmc] = BUSES.map(|(name, _)| name);
     let mut text = format!(
-        "{:<22}{:>14}{:>16}{:>8}{:>16}{:>16}\n",
-        "kernel", "M instructions", "bytes read", "cmds", sd, emmc
+        "{:<22}{:>14}{:>8}{:>14}{:>6}{:>12}{:>12}\n",
+        "kernel", "M instructions", "a byte", "bytes read", "cmds", sd, emmc
     );
     for form in forms {
         let [sd, emmc] = BUSES.map(|(_, rate)| format!("{:.3} s", form.seconds(rate)));
         let Form { name, figures } = form;
         text += &format!(
-            "{name:<22}{:>14}{:>16}{:>8}{sd:>16}{emmc:>16}\n",
+            "{name:<22}{:>14}{:>8}{:>14}{:>6}{sd:>12}{emmc:>12}\n",
             millions(Some(figures.kernel_entry)),
+            per_byte(figures.kernel_entry.saturating_sub(plain), image),
             figures.traffic.bytes(),
             figures.traffic.commands.len(),
         );
@@ -182,6 +186,11 @@ fn as_json(size: u64, rows: &[(String, Figures)], forms: &[Form]) -> serde_json:
         })
         .collect();
     json!({ "firn_bin_bytes": size, "boots": boots, "kernels": forms })
+}
+
+#[allow(clippy::cast_precision_loss, reason = "shown with one digit")]
+fn per_byte(instructions: u64, bytes: u64) -> String {
+    format!("{:.1}", instructions as f64 / bytes.max(1) as f64)
 }
 
 /// Millions of instructions first: they are what waits for the kernel.
