@@ -275,10 +275,27 @@ impl Default for Fuses {
     }
 }
 
-/// Puts `fuses` on `bus`, for both stages.
+/// Puts `fuses` on `bus`, for both stages, and DIGPROG with the name of the SoC whose they are: QEMU's
+/// is that of an i.MX 8M Quad.
 #[must_use]
 pub fn attach(bus: Bus, fuses: &Arc<Mutex<Fuses>>) -> Bus {
-    bus.with_staying(BASE, LENGTH, Window(Arc::clone(fuses)))
+    let bus = bus.with_staying(BASE, LENGTH, Window(Arc::clone(fuses)));
+    bus.with_staying(DIGPROG, 4, SiliconVersion)
+}
+
+/// Where the analog block tells which SoC it is in.
+const DIGPROG: u64 = 0x3036_0800;
+/// An i.MX 8M Plus, revision 1.1 (Linux, drivers/soc/imx/soc-imx8m.c).
+const IMX8MP: u64 = 0x0082_4311;
+
+struct SiliconVersion;
+
+impl Device for SiliconVersion {
+    fn read(&mut self, _: u64, _: Width, _: &mut dyn gdb::Machine) -> u64 {
+        IMX8MP
+    }
+
+    fn write(&mut self, _: u64, _: Width, _: u64, _: &mut dyn gdb::Machine) {}
 }
 
 struct Window(Arc<Mutex<Fuses>>);
