@@ -366,6 +366,79 @@ fn without_a_device_tree_in_the_image_that_of_the_stage_before_serves() {
     assert_eq!(load(&fit).unwrap().model(), model);
 }
 
+// --- overlays ----------------------------------------------------------------------------------
+
+/// An overlay that gives the node `panel` a property.
+fn overlay(property: &str) -> Vec<u8> {
+    let source = format!("/dts-v1/; /plugin/; &panel {{ {property}; }};");
+    through("dtc -q -@ -I dts -O dtb -o - -", source.as_bytes())
+}
+
+/// A base tree with overlays, in one configuration and in two.
+fn with_overlays() -> Source {
+    let base = format!(
+        "/dts-v1/; / {{ #address-cells = <2>; #size-cells = <2>; model = \"base\"; \
+         compatible = {EVK}; chosen {{ }}; panel: panel {{ }}; }};"
+    );
+    Source::new(
+        "default = \"c\"; c { kernel = \"k\"; fdt = \"base\", \"first\"; }; \
+         extension { fdt = \"second\", \"third\"; compatible = \"no,board\"; };",
+    )
+    .kernel("k", &kernel(), "none")
+    .tree("base", &through("dtc -q -@ -I dts -O dtb -o - -", base.as_bytes()))
+    .tree("first", &overlay("order = <1>; first"))
+    .tree("second", &overlay("order = <2>; second"))
+    .tree("third", &overlay("order = <3>; third"))
+}
+
+/// The properties of the node `panel`, without the phandle that its label gave it.
+fn panel(loaded: &Loaded) -> (Vec<String>, u32) {
+    let tree = DeviceTree::validate(loaded.memory.at(loaded.hand_over.device_tree)).unwrap();
+    let node = tree.find("/panel").unwrap();
+    let names = node.properties().map(|property| property.name().to_owned());
+    let mut names: Vec<_> = names.filter(|name| name != "phandle" && name != "order").collect();
+    names.sort();
+    (names, node.property("order").unwrap().as_u32().unwrap())
+}
+
+#[test]
+fn further_device_trees_of_a_configuration_are_overlays_for_its_first() {
+    let loaded = load(&with_overlays().build()).unwrap();
+    assert_eq!(panel(&loaded), (vec!["first".into()], 1));
+}
+
+#[test]
+fn further_configurations_behind_the_file_add_their_device_trees_as_overlays() {
+    let fit = with_overlays().build();
+    let loaded = load_named(&fit, "c#extension").unwrap();
+    assert_eq!(panel(&loaded), (vec!["first".into(), "second".into(), "third".into()], 3));
+    let text = load_named(&fit, "c#none").err().unwrap();
+    assert!(text.contains("no configuration is called none"), "{text}");
+}
+
+#[test]
+fn overlays_of_the_entry_come_after_those_of_the_image() {
+    let fit = with_overlays().build();
+    let own = overlay("order = <4>; own");
+    let files = Files::of(&[("/kernel", &fit), ("/own.dtbo", &own)]);
+    let entry = BootFiles { overlays: vec!["/own.dtbo".into()], ..entry() };
+    let loaded = load_with(&files, entry).unwrap();
+    assert_eq!(panel(&loaded), (vec!["first".into(), "own".into()], 4));
+}
+
+#[test]
+fn an_overlay_that_cannot_be_applied_is_named_with_the_image() {
+    let source = "/dts-v1/; /plugin/; &nowhere { x; };";
+    let fit = Source::new("c { kernel = \"k\"; fdt = \"base\", \"bad\"; };")
+        .kernel("k", &kernel(), "none")
+        .tree("base", &tree_for(EVK, "base"))
+        .tree("bad", &through("dtc -q -@ -I dts -O dtb -o - -", source.as_bytes()))
+        .build();
+    let text = refusal(&fit);
+    assert!(text.starts_with("[E604] /kernel (bad): "), "{text}");
+    assert!(text.contains("nowhere"), "{text}");
+}
+
 // --- digests -----------------------------------------------------------------------------------
 
 /// The offset of `wanted` in `bytes`.
