@@ -385,7 +385,11 @@ mod tests {
 
     #[test]
     fn a_file_that_is_gone_is_named_with_its_place() {
+        let here = Path::new(env!("CARGO_MANIFEST_DIR"));
         let mut manifest = Manifest::default();
+        for key in Key::all() {
+            manifest.set_path(key, here).unwrap();
+        }
         manifest.set_path(Key::Dtbs(Series::LongTerm), Path::new("/nonexistent/dtbs")).unwrap();
         let error = Assets::from_manifest(&manifest, Series::LongTerm).unwrap_err().to_string();
         assert!(error.contains("/nonexistent/dtbs") && error.contains("cargo xtask setup"));
