@@ -1,22 +1,28 @@
 //! Broken trees: what is said about them, and that nothing above validation can be hurt by them.
 
-use std::{env, fs, time::Instant};
+mod patching;
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
 
 use firn::{
-    devicetree::{
-        DeviceTree, DeviceTreeBuf, Error, ErrorKind, MAX_SIZE,
-        chosen::{Boot, Chosen, put_seeds, take_seeds},
-        memory, total_size,
-    },
-    entropy::{Pool, Source},
+    devicetree::{DeviceTree, DeviceTreeBuf, Error, ErrorKind, MAX_SIZE, total_size},
     error::{Code, Coded},
-    memory::Region,
 };
+use patching::{exercise, lay_over};
 use proptest::prelude::*;
 
 const BOARD_DTB: &[u8] = include_bytes!("fixtures/devicetree/board.dtb");
 const ONE_CELL_DTB: &[u8] = include_bytes!("fixtures/devicetree/one-cell.dtb");
 const SMALLEST_DTB: &[u8] = include_bytes!("fixtures/devicetree/smallest.dtb");
+const BASE_DTB: &[u8] = include_bytes!("fixtures/devicetree/overlays/base.dtb");
+const OVERLAYS: [&[u8]; 2] = [
+    include_bytes!("fixtures/devicetree/overlays/codec.dtbo"),
+    include_bytes!("fixtures/devicetree/overlays/numbered.dtbo"),
+];
 
 const BEGIN: u32 = 1;
 const END_NODE: u32 = 2;
@@ -183,48 +189,9 @@ fn the_largest_trees_are_handled_in_no_time() {
     ] {
         let bytes = blob(&structure, &strings);
         let before = Instant::now();
-        exercise(&bytes).unwrap();
+        exercise(&bytes, &[]).unwrap();
         assert!(before.elapsed().as_secs() < 60, "{:?}", before.elapsed());
     }
-}
-
-/// Does with a tree whatever a boot does with one. Err if it is refused.
-fn exercise(bytes: &[u8]) -> Result<(), Error> {
-    let tree = DeviceTree::validate(bytes)?;
-    for node in tree.nodes() {
-        let read = node.properties().fold(node.name().len(), |read, property| {
-            read + property.name().len() + property.strings().count() + property.value().len()
-        });
-        assert!(read <= bytes.len() * 300);
-    }
-    memory::banks(tree);
-    memory::reservations(tree);
-    let _ = (tree.model(), tree.is_compatible("fsl,imx8mp-evk"), tree.find("/soc/serial"));
-    let mut pool = Pool::default();
-    take_seeds(&mut bytes.to_vec(), &mut pool);
-    pool.absorb(Source::Generator, &(0..64).collect::<Vec<u8>>());
-    let seeds = pool.draw().expect("64 bytes");
-
-    let mut edited = DeviceTreeBuf::from(tree);
-    let banks = [Region::new(0x4000_0000, 0xc000_0000)];
-    let chosen = Chosen {
-        command_line: "quiet",
-        initrd: Some(Region::new(0x5000_0000, 0x1000)),
-        seeds: Some(&seeds),
-        boot: Boot { version: "1", generation: "2", ..Boot::default() },
-    };
-    let remembered = memory::set_banks(&mut edited, &banks).is_ok();
-    edited.root_mut().remove("bootargs");
-    if chosen.write(&mut edited).is_ok()
-        && let Ok(mut written) = edited.to_vec(0)
-    {
-        put_seeds(&mut written, &seeds).expect("room was made");
-        let tree = DeviceTree::validate(&written).expect("what was written is a tree");
-        let bootargs = tree.find("/chosen").and_then(|chosen| chosen.property("bootargs"));
-        assert_eq!(bootargs.and_then(|bootargs| bootargs.as_str()), Some("quiet"));
-        assert!(!remembered || memory::banks(tree) == banks);
-    }
-    Ok(())
 }
 
 /// xorshift64: the same mutations on every machine.
@@ -271,37 +238,86 @@ impl Random {
 }
 
 /// Exercises mutations of `original`; returns how many were accepted as trees.
-fn exercise_mutations(original: &[u8], count: usize, seed: u64) -> usize {
+fn exercise_mutations(original: &[u8], overlays: &[&[u8]], count: usize, seed: u64) -> usize {
     let mut random = Random(seed | 1);
-    (0..count).filter(|_| exercise(&random.mutate(original)).is_ok()).count()
+    (0..count).filter(|_| exercise(&random.mutate(original), overlays).is_ok()).count()
+}
+
+/// Lays mutations of `overlay` over `base`; returns how many could be.
+fn overlay_mutations(base: &[u8], overlay: &[u8], count: usize, seed: u64) -> usize {
+    let base = DeviceTree::validate(base).unwrap();
+    let mut random = Random(seed | 1);
+    (0..count).filter(|_| lay_over(base, &random.mutate(overlay)).is_some()).count()
+}
+
+/// A set that is always or never refused would show nothing about what follows.
+fn assert_some_of(count: usize, accepted: usize) {
+    assert!((count / 20..count * 19 / 20).contains(&accepted), "{accepted} of {count}");
 }
 
 #[test]
 fn no_mutation_of_a_tree_hurts() {
-    for (original, count) in [(BOARD_DTB, 10_000), (ONE_CELL_DTB, 5_000), (SMALLEST_DTB, 5_000)] {
-        let accepted = exercise_mutations(original, count, 0x5eed);
-        // A set that is always or never refused would show nothing about what follows.
-        assert!((count / 20..count * 19 / 20).contains(&accepted), "{accepted} of {count}");
+    let cases =
+        [(BOARD_DTB, 8_000), (BASE_DTB, 4_000), (ONE_CELL_DTB, 4_000), (SMALLEST_DTB, 4_000)];
+    for (original, count) in cases {
+        assert_some_of(count, exercise_mutations(original, &OVERLAYS, count, 0x5eed));
+    }
+}
+
+#[test]
+fn no_mutation_of_an_overlay_hurts() {
+    for overlay in OVERLAYS {
+        assert_some_of(5_000, overlay_mutations(BASE_DTB, overlay, 5_000, 0x5eed));
     }
 }
 
 /// By hand: `FIRN_DTBS=DIRECTORY FIRN_MUTATIONS=N cargo test --release --test devicetree_hostile \
-/// -- --ignored --nocapture`, with the device trees of a kernel.
+/// -- --ignored --nocapture`, with device trees of a kernel and overlays for them. Half of a tree's
+/// N mutations are those of overlays, where some fit.
 #[test]
 #[ignore = "long; wants a directory of device trees in FIRN_DTBS"]
 fn no_mutation_of_a_real_tree_hurts() {
-    let directory = env::var("FIRN_DTBS").expect("FIRN_DTBS names a directory");
+    let directory = PathBuf::from(env::var("FIRN_DTBS").expect("FIRN_DTBS names a directory"));
     let count: usize = env::var("FIRN_MUTATIONS").map_or(1000, |count| count.parse().unwrap());
-    let mut files: Vec<_> =
-        fs::read_dir(directory).unwrap().map(|file| file.unwrap().path()).collect();
-    files.retain(|file| file.extension().is_some_and(|extension| extension == "dtb"));
-    files.sort();
-    assert!(!files.is_empty());
-    let mut accepted = 0;
-    for (seed, file) in files.iter().enumerate() {
-        accepted += exercise_mutations(&fs::read(file).unwrap(), count, seed as u64 + 1);
+    let (trees, overlays) = (files(&directory, "dtb"), files(&directory, "dtbo"));
+    assert!(!trees.is_empty());
+    let start = Instant::now();
+    let (mut done, mut accepted, mut laid) = (0, 0, 0);
+    for ((path, tree), seed) in trees.iter().zip(1..) {
+        let before = start.elapsed();
+        let base = DeviceTree::validate(tree).unwrap();
+        let fitting = overlays.iter().map(|(_, overlay)| &overlay[..]);
+        let fitting: Vec<_> = fitting.filter(|overlay| lay_over(base, overlay).is_some()).collect();
+        let of_overlays = if fitting.is_empty() { 0 } else { count / 2 / fitting.len() };
+        for overlay in &fitting {
+            laid += overlay_mutations(tree, overlay, of_overlays, seed);
+        }
+        let of_tree = count - of_overlays * fitting.len();
+        let some = if fitting.is_empty() { &OVERLAYS[..1] } else { &fitting[..1] };
+        accepted += exercise_mutations(tree, some, of_tree, seed);
+        done += count;
+        println!(
+            "{}: {of_tree} mutations, and {of_overlays} of each of {} overlays, {:.1?}",
+            path.display(),
+            fitting.len(),
+            start.elapsed().saturating_sub(before)
+        );
     }
-    println!("{accepted} of {} mutations accepted, {} trees", count * files.len(), files.len());
+    println!(
+        "{done} mutations of {} trees in {:.0?}: {accepted} accepted as trees, {laid} laid over one",
+        trees.len(),
+        start.elapsed()
+    );
+    assert!(start.elapsed() < Duration::from_millis(20) * u32::try_from(done).unwrap());
+}
+
+/// The files in `directory` with this extension, in order.
+fn files(directory: &Path, extension: &str) -> Vec<(PathBuf, Vec<u8>)> {
+    let entries = fs::read_dir(directory).unwrap();
+    let mut files: Vec<_> = entries.map(|file| file.unwrap().path()).collect();
+    files.retain(|file| file.extension().is_some_and(|one| one == extension));
+    files.sort();
+    files.into_iter().map(|path| (path.clone(), fs::read(path).unwrap())).collect()
 }
 
 /// What `dtoolkit` reads of a validated tree: it does not check what it reads, so it panics where

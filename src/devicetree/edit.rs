@@ -215,16 +215,19 @@ impl<'t> NodeMut<'t> {
             return Err(Error::Name(name.into()));
         }
         let node = self.as_node();
-        let range = match node.property(name) {
-            Some(property) => property.start..property.end,
+        let (range, name_offset) = match node.property(name) {
+            Some(property) => (property.start..property.end, Some(property.name_offset)),
             None => {
                 let end = node.end_of_properties();
-                end..end
+                (end..end, None)
             }
         };
         let size = u32::try_from(value.len())
             .map_err(|_| Error::NoRoom { needed: value.len(), room: MAX_SIZE })?;
-        let name_offset = self.tree.string_offset(name)?;
+        let name_offset = match name_offset {
+            Some(known) => known,
+            None => self.tree.string_offset(name)?,
+        };
         let mut token = Vec::with_capacity(aligned(3 * TAG_SIZE + value.len()));
         for word in [PROPERTY, size, name_offset] {
             token.extend_from_slice(&word.to_be_bytes());

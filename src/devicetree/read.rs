@@ -265,7 +265,8 @@ fn take_cells(value: &mut &[u8], cells: usize) -> Option<u64> {
 #[derive(Clone, Copy, Debug)]
 pub struct Property<'a> {
     strings: &'a [u8],
-    name_offset: u32,
+    /// Where its name stands among the strings.
+    pub(super) name_offset: u32,
     value: &'a [u8],
     /// Where its token lies.
     pub(super) start: usize,

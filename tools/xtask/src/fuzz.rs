@@ -61,11 +61,13 @@ const COVERAGE: [&str; 8] = [
 ];
 
 /// Files under tests/fixtures that are seeds of a target, besides fuzz/seeds/TARGET and TARGET.hex.
-const FIXTURES: [(&str, &str); 5] = [
+const FIXTURES: [(&str, &str); 7] = [
     ("bootspec", "nixos"),
+    ("devicetree", "devicetree"),
     ("extlinux", "nixos"),
     ("loader_conf", "nixos/loader"),
     ("loader_entries", "nixos/loader/entries"),
+    ("overlay", "devicetree/overlays"),
     ("profiles", "nixos"),
 ];
 
