@@ -56,7 +56,9 @@ fuzz_target!(|data: &[u8]| {
         lies_in_file(image);
         vec!["fsl,imx8mp".into()]
     }) {
-        Ok(choice) => assert!(fit.choose(Some(choice.configuration.name), &[], |_| Vec::new()).is_ok()),
+        Ok(choice) => {
+            assert!(fit.choose(Some(choice.configuration.name), &[], |_| Vec::new()).is_ok())
+        }
         Err(error) => assert!(!error.to_string().is_empty()),
     }
 });
