@@ -56,8 +56,11 @@ fuzz_target!(|data: &[u8]| {
         lies_in_file(image);
         vec!["fsl,imx8mp".into()]
     }) {
+        // A name with a `#` reads as two: such a configuration is only found by its board.
         Ok(choice) => {
-            assert!(fit.choose(Some(choice.configuration.name), &[], |_| Vec::new()).is_ok())
+            let name = choice.configuration.name;
+            let by_name = fit.choose(Some(name), &[], |_| Vec::new());
+            assert!(by_name.is_ok() || name.contains('#'), "{name:?}");
         }
         Err(error) => assert!(!error.to_string().is_empty()),
     }
