@@ -11,6 +11,8 @@ mod hardware;
 mod loading;
 #[path = "boot_policy/prompt.rs"]
 mod prompt;
+#[path = "through/mod.rs"]
+mod through;
 
 use std::{
     cell::{Cell, RefCell},
@@ -33,6 +35,8 @@ use firn::{
 use hadris_fat::FatOptions;
 use hadris_fs::{Content, Node, Tree};
 use hadris_storage::{BlockSize, MemDevice};
+use loading::{log, start_log};
+use through::through;
 
 const TREE: &[u8] = include_bytes!("fixtures/devicetree/board.dtb");
 const DRAM_START: u64 = 0x4000_0000;
@@ -174,7 +178,7 @@ struct TestBoard {
 
 impl TestBoard {
     fn new(cards: impl IntoIterator<Item = Card>) -> Self {
-        LOG.take();
+        start_log();
         Self {
             cards: cards.into_iter().map(|card| Ok(Rc::new(RefCell::new(card)))).collect(),
             late_card: None,
@@ -204,7 +208,6 @@ impl TestBoard {
     }
 
     fn run_with(&mut self, facts: &Facts<'_>) -> Outcome {
-        start_log();
         boot::run(self, facts)
     }
 
@@ -321,36 +324,6 @@ impl Machine for TestBoard {
     fn write(&mut self, bytes: &[u8]) {
         self.line.extend_from_slice(bytes);
     }
-}
-
-thread_local! {
-    static LOG: RefCell<String> = const { RefCell::new(String::new()) };
-}
-
-/// Collects what this thread logs.
-struct ThreadLog;
-
-impl log::Log for ThreadLog {
-    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
-        true
-    }
-
-    fn log(&self, record: &log::Record<'_>) {
-        LOG.with_borrow_mut(|log| {
-            let _ = writeln!(log, "{}", record.args());
-        });
-    }
-
-    fn flush(&self) {}
-}
-
-fn start_log() {
-    let _ = log::set_logger(&ThreadLog);
-    log::set_max_level(log::LevelFilter::Info);
-}
-
-fn log() -> String {
-    LOG.with_borrow(String::clone)
 }
 
 // --- what boots --------------------------------------------------------------------------------
@@ -591,7 +564,6 @@ fn without_a_tree_of_its_own_a_generation_gets_the_loaders() {
         assert_eq!(tree.model(), Some("Firn test board"));
 
         let mut board = TestBoard::new([card("SD", files)]).typing_at_the_prompt("reset\r");
-        start_log();
         assert_eq!(boot::run(&mut board, &facts(None)), Outcome::Reset);
         assert!(log().contains("[E602]"), "{}", log());
     }
@@ -607,7 +579,6 @@ fn a_tree_directory_is_searched_for_the_board_with_and_without_the_vendors_folde
             (path, TREE),
         ];
         let mut board = TestBoard::new([card("SD", files)]).typing_at_the_prompt("reset\r");
-        start_log();
         let outcome = boot::run(&mut board, &facts(None));
         assert!(matches!(outcome, Outcome::Kernel(_)), "{path}: {}", log());
     }

@@ -1,10 +1,8 @@
 //! What a compressed kernel becomes, whatever made it, and what becomes of a damaged one.
 
-use std::{
-    io::Write,
-    process::{Command, Stdio},
-    sync::LazyLock,
-};
+mod through;
+
+use std::sync::LazyLock;
 
 use firn::{
     error::{Code, Coded},
@@ -12,6 +10,7 @@ use firn::{
     linux::compression::{Compression, Error, Unpacked, decompress},
 };
 use proptest::prelude::*;
+use through::through;
 
 /// Bytes that come in pieces of a given size.
 struct Pieces<'b> {
@@ -45,25 +44,6 @@ fn unpack(format: Compression, bytes: &[u8], size: usize) -> Result<(Unpacked, V
     let unpacked = unpacked?;
     memory.truncate(unpacked.written);
     Ok((unpacked, memory))
-}
-
-/// `bytes` as `command` compresses them.
-fn compressed(command: &str, bytes: &[u8]) -> Vec<u8> {
-    let mut words = command.split(' ');
-    let mut child = Command::new(words.next().unwrap())
-        .args(words)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap_or_else(|error| panic!("{command}: {error}; `cargo xtask setup` installs it"));
-    let mut stdin = child.stdin.take().unwrap();
-    std::thread::scope(|scope| {
-        scope.spawn(move || stdin.write_all(bytes).unwrap());
-        let output = child.wait_with_output().unwrap();
-        assert!(output.status.success(), "{command}");
-        output.stdout
-    })
 }
 
 /// Bytes with repetitions near and far, and stretches that cannot be compressed.
@@ -128,11 +108,9 @@ const COMMANDS: &[(&str, Compression, Proof)] = &[
 ];
 
 /// `bytes` as each of them compresses it.
-fn all_compressed(
-    bytes: &[u8],
-) -> impl Iterator<Item = (&'static str, Compression, Proof, Vec<u8>)> {
+fn all_through(bytes: &[u8]) -> impl Iterator<Item = (&'static str, Compression, Proof, Vec<u8>)> {
     COMMANDS.iter().map(move |&(command, format, proof)| {
-        let packed = compressed(command, bytes);
+        let packed = through(command, bytes);
         assert_eq!(Compression::from_magic(&packed), Some(format), "{command}");
         (command, format, proof, packed)
     })
@@ -142,7 +120,7 @@ fn all_compressed(
 fn what_the_real_tools_compress_comes_out_as_it_was() {
     for size in [0, 1, 2, 100, 65_535, 65_536, 65_537, 262_144, 1_000_000] {
         let bytes = sample(size);
-        for (command, format, _, packed) in all_compressed(&bytes) {
+        for (command, format, _, packed) in all_through(&bytes) {
             for room in [size, size + 1000] {
                 let (unpacked, out) = unpack(format, &packed, room)
                     .unwrap_or_else(|error| panic!("{command} of {size}: {error}"));
@@ -165,7 +143,7 @@ fn a_kernel_of_more_than_a_block_of_every_format_comes_out_as_it_was() {
         if ["-19", "-22", "-9e"].iter().any(|slow| command.contains(slow)) {
             continue;
         }
-        let packed = compressed(command, &bytes);
+        let packed = through(command, &bytes);
         let (unpacked, out) = unpack(format, &packed, bytes.len()).unwrap();
         assert!(unpacked.complete && out == bytes, "{command}");
     }
@@ -174,7 +152,7 @@ fn a_kernel_of_more_than_a_block_of_every_format_comes_out_as_it_was() {
 #[test]
 fn a_destination_that_is_too_small_gets_the_beginning() {
     let bytes = sample(300_000);
-    for (command, format, _, packed) in all_compressed(&bytes) {
+    for (command, format, _, packed) in all_through(&bytes) {
         for size in [0, 1, 4096, 100_000, 262_144, 299_999] {
             let (unpacked, out) = unpack(format, &packed, size).unwrap();
             assert_eq!(unpacked, Unpacked { written: size, complete: false }, "{command} {size}");
@@ -191,7 +169,7 @@ fn the_parts_of_a_concatenated_file_all_count() {
         if matches!(format, Compression::Lzma | Compression::Lzo) {
             continue;
         }
-        let packed = [compressed(command, &one), compressed(command, &two)].concat();
+        let packed = [through(command, &one), through(command, &two)].concat();
         let (unpacked, out) = unpack(*format, &packed, 100_000).unwrap();
         assert!(unpacked.complete && out == both, "{command}");
     }
@@ -202,7 +180,7 @@ fn skippable_frames_are_passed_over() {
     let bytes = sample(1_000);
     let skippable = b"\x53\x2a\x4d\x18\x05\0\0\0hello";
     for command in ["zstd -c", "lz4 -c"] {
-        let packed = compressed(command, &bytes);
+        let packed = through(command, &bytes);
         let format = Compression::from_magic(&packed).unwrap();
         let packed = [&packed[..], skippable, &packed, skippable].concat();
         let (unpacked, out) = unpack(format, &packed, 2_000).unwrap();
@@ -215,7 +193,7 @@ fn the_size_that_the_kernels_makefiles_append_and_padding_are_no_damage() {
     // Makefile.lib's size_append, and a partition's or sector's zeros.
     let bytes = sample(66_000);
     let size = 66_000_u32.to_le_bytes();
-    for (command, format, _, packed) in all_compressed(&bytes) {
+    for (command, format, _, packed) in all_through(&bytes) {
         for tail in [&size[..], &[0; 4], &[0; 13]] {
             let packed = [&packed[..], tail].concat();
             let (unpacked, out) = unpack(format, &packed, 70_000).unwrap();
@@ -233,7 +211,7 @@ fn the_size_that_the_kernels_makefiles_append_and_padding_are_no_damage() {
 fn a_stream_that_was_cut_off_says_so() {
     for size in [0, 700] {
         let bytes = sample(size);
-        for (command, format, proof, packed) in all_compressed(&bytes) {
+        for (command, format, proof, packed) in all_through(&bytes) {
             for end in 0..packed.len() {
                 match unpack(format, &packed[..end], size) {
                     Err(error) => assert_eq!(error.code(), Code::CompressedDamaged, "{error}"),
@@ -250,7 +228,7 @@ fn a_stream_that_was_cut_off_says_so() {
 fn a_flipped_bit_is_an_error_wherever_the_format_has_a_checksum() {
     for size in [1, 300] {
         let bytes = sample(size);
-        for (command, format, proof, mut packed) in all_compressed(&bytes) {
+        for (command, format, proof, mut packed) in all_through(&bytes) {
             for bit in 0..8 * packed.len() {
                 packed[bit / 8] ^= 1 << (bit % 8);
                 // `unpack` checks that nothing behind the destination changes.
@@ -281,7 +259,7 @@ fn formats_are_known_by_the_names_of_makefiles_zboot_and_fit() {
 
 #[test]
 fn an_error_says_which_format_where_and_what_to_do() {
-    let mut packed = compressed("zstd -c", &sample(1_000));
+    let mut packed = through("zstd -c", &sample(1_000));
     *packed.last_mut().unwrap() ^= 1;
     let error = unpack(Compression::Zstd, &packed, 1_000).unwrap_err();
     let text = error.to_string();
@@ -289,9 +267,8 @@ fn an_error_says_which_format_where_and_what_to_do() {
     assert!(text.ends_with("copy it again"), "{text}");
 }
 
-static STARTS: LazyLock<Vec<(Compression, Vec<u8>)>> = LazyLock::new(|| {
-    all_compressed(b"hello").map(|(_, format, _, bytes)| (format, bytes)).collect()
-});
+static STARTS: LazyLock<Vec<(Compression, Vec<u8>)>> =
+    LazyLock::new(|| all_through(b"hello").map(|(_, format, _, bytes)| (format, bytes)).collect());
 
 proptest! {
     #[test]

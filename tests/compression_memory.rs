@@ -1,11 +1,11 @@
 //! What decompressing takes of memory: never more than the destination can need, whatever a stream
 //! asks for, and an error where it is not to be had.
 
+mod through;
+
 use std::{
     alloc::{GlobalAlloc, Layout, System},
     cell::Cell,
-    io::Write,
-    process::{Command, Stdio},
 };
 
 use firn::{
@@ -13,6 +13,7 @@ use firn::{
     fs::{self, Stream},
     linux::compression::{Compression, Error, Unpacked, decompress},
 };
+use through::through;
 
 /// Counts the bytes that a thread has, and refuses it more than its limit.
 struct Counting;
@@ -69,21 +70,6 @@ fn unpack(packed: &[u8], room: &mut [u8], limit: isize) -> (Result<Unpacked, Err
     (unpacked, PEAK.get() - before)
 }
 
-fn compressed(command: &str, bytes: &[u8]) -> Vec<u8> {
-    let mut words = command.split(' ');
-    let mut child = Command::new(words.next().unwrap())
-        .args(words)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap_or_else(|error| panic!("{command}: {error}; `cargo xtask setup` installs it"));
-    let mut stdin = child.stdin.take().unwrap();
-    std::thread::scope(|scope| {
-        scope.spawn(move || stdin.write_all(bytes).unwrap());
-        child.wait_with_output().unwrap().stdout
-    })
-}
-
 fn sample(size: usize) -> Vec<u8> {
     (0..size).map(|n| (n ^ n >> 7 ^ n >> 13).to_le_bytes()[0]).collect()
 }
@@ -108,7 +94,7 @@ fn a_window_is_no_larger_than_the_destination_can_need() {
     let bytes = sample(SIZE);
     let mut room = vec![0; SIZE];
     for (command, most) in COMMANDS {
-        let packed = compressed(command, &bytes);
+        let packed = through(command, &bytes);
         let (unpacked, took) = unpack(&packed, &mut room, isize::MAX);
         assert!(unpacked.unwrap().complete && room == bytes, "{command}");
         assert!(took <= most, "{command} took {took} bytes");
@@ -120,7 +106,7 @@ fn a_window_that_is_not_to_be_had_is_an_error_that_says_how_large_it_is() {
     let bytes = sample(SIZE);
     let mut room = vec![0; SIZE];
     for command in ["zstd -c --ultra -22 --long=27", "xz -c", "xz -c --format=lzma"] {
-        let packed = compressed(command, &bytes);
+        let packed = through(command, &bytes);
         let error = unpack(&packed, &mut room, 1 << 20).0.unwrap_err();
         assert_eq!(error.code(), Code::DoesNotFit, "{command}");
         let text = error.to_string();

@@ -3,6 +3,7 @@
 #![allow(clippy::cast_possible_truncation, reason = "what tests make is small")]
 
 mod loading;
+mod through;
 
 use std::{fs, path::Path, process::Command};
 
@@ -13,9 +14,9 @@ use firn::{
     nixos::{BootFiles, DeviceTreeFile},
 };
 use loading::{
-    COMPRESSED, Files, IMAGE_SIZE, Memory, TREE, entry, kernel, load_entry, log, sample, through,
-    zboot,
+    COMPRESSED, Files, IMAGE_SIZE, Memory, TREE, entry, kernel, load_entry, log, sample, zboot,
 };
+use through::through;
 
 // --- making them -------------------------------------------------------------------------------
 

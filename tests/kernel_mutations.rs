@@ -7,6 +7,7 @@
 #![allow(clippy::cast_possible_truncation, reason = "numbers are cut on purpose")]
 
 mod loading;
+mod through;
 
 use std::{
     fs,
@@ -15,7 +16,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use loading::{COMPRESSED, Memory, Random, TREE, image, load_kernel, through, zboot};
+use loading::{COMPRESSED, Memory, Random, TREE, image, load_kernel, zboot};
+use through::through;
 
 /// Bytes of the kernel in all files, and of the memory that it asks for.
 const SIZE: usize = 20_000;

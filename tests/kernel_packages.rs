@@ -1,12 +1,13 @@
 //! Kernels in packages: what boots, and what is said of what does not.
 
 mod loading;
+mod through;
 
 use firn::error::Coded;
 use loading::{
-    COMPRESSED, IMAGE_SIZE, KERNEL_SIZE, Memory, kernel, load_kernel, log, refusal, sample,
-    through, zboot,
+    COMPRESSED, IMAGE_SIZE, KERNEL_SIZE, Memory, kernel, load_kernel, log, refusal, sample, zboot,
 };
+use through::through;
 
 const ARM64: u16 = 0xaa64;
 

@@ -44,7 +44,7 @@ fn boot(cards: impl IntoIterator<Item = Card>, command: &str) -> (TestBoard, Han
 #[test]
 fn boot_tells_a_compressed_kernel_from_a_compressed_initrd() {
     let (kernel, initrd) = (kernel(7, 0x1000), vec![9; 0x2000]);
-    let [kernel_gz, initrd_gz] = [&kernel, &initrd].map(|bytes| loading::through("gzip -c", bytes));
+    let [kernel_gz, initrd_gz] = [&kernel, &initrd].map(|bytes| through("gzip -c", bytes));
     let files: [(&str, &[u8]); 3] = [("i", &initrd_gz), ("k", &kernel_gz), ("board.dtb", TREE)];
     let (board, hand_over) = boot([card("SD card (slot 1)", &files)], "boot i k board.dtb");
     assert_eq!(board.memory(hand_over.kernel)[..0x1000], kernel);

@@ -4,13 +4,7 @@
 #![allow(dead_code, reason = "each test uses a part of it")]
 #![allow(clippy::cast_possible_truncation, reason = "tests run on 64-bit hosts")]
 
-use std::{
-    cell::RefCell,
-    collections::BTreeMap,
-    io::Write,
-    process::{Command, Stdio},
-    rc::Rc,
-};
+use std::{cell::RefCell, collections::BTreeMap, rc::Rc};
 
 use firn::{
     board::BOARD,
@@ -268,7 +262,8 @@ impl log::Log for ThreadLog {
     fn flush(&self) {}
 }
 
-fn start_log() {
+/// Begins the log of this thread anew.
+pub(crate) fn start_log() {
     // Another thread of the test may have been first.
     if log::set_logger(&ThreadLog).is_ok() {
         log::set_max_level(log::LevelFilter::Info);
@@ -276,7 +271,7 @@ fn start_log() {
     LOG.take();
 }
 
-/// What the last load of this thread has logged.
+/// What this thread has logged since.
 pub(crate) fn log() -> String {
     LOG.with_borrow(Clone::clone)
 }
@@ -368,25 +363,6 @@ impl Random {
     pub(crate) fn below(&mut self, end: usize) -> usize {
         (self.next() % end as u64) as usize
     }
-}
-
-/// What `command` makes of `bytes`.
-pub(crate) fn through(command: &str, bytes: &[u8]) -> Vec<u8> {
-    let mut words = command.split(' ');
-    let mut child = Command::new(words.next().unwrap())
-        .args(words)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap_or_else(|error| panic!("{command}: {error}; `cargo xtask setup` installs it"));
-    let mut stdin = child.stdin.take().unwrap();
-    std::thread::scope(|scope| {
-        scope.spawn(move || stdin.write_all(bytes).unwrap());
-        let output = child.wait_with_output().unwrap();
-        assert!(output.status.success(), "{command}");
-        output.stdout
-    })
 }
 
 /// An EFI zboot kernel as Linux's `Makefile.zboot` and `zboot-header.S` make it: `payload` is packed
