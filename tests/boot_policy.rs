@@ -383,6 +383,23 @@ fn details_tell_where_in_memory_a_generation_goes_without_loading_it() {
 }
 
 #[test]
+fn details_leave_the_log_alone_whatever_there_is_to_say_of_a_load() {
+    let text = String::from_utf8(configuration(&[(42, "  LINUX ../nixos/k42")])).unwrap();
+    let text = text.replace("quiet", &"x".repeat(3000));
+    let files: &[(&str, &[u8])] =
+        &[("extlinux/extlinux.conf", text.as_bytes()), ("nixos/k42", &kernel(42, 0x1000))];
+    let said = ["the one that the loader was started with", "the command line has"];
+    let mut board = TestBoard::new([card("SD", files)]).typing("dr");
+    assert_eq!(board.run_with(&facts(Some(TREE))), Outcome::Reset);
+    assert!(board.line().contains("\r\n  Memory\r\n"), "{}", board.line());
+    assert!(said.iter().all(|said| !log().contains(said)), "{}", log());
+
+    let mut board = TestBoard::new([card("SD", files)]).typing("\r");
+    assert!(matches!(board.run_with(&facts(Some(TREE))), Outcome::Kernel(_)));
+    assert!(said.iter().all(|said| log().contains(said)), "{}", log());
+}
+
+#[test]
 fn details_tell_why_a_generation_has_no_place() {
     let mut huge = kernel(42, 0x1000);
     huge[16..24].copy_from_slice(&(1_u64 << 30).to_le_bytes());

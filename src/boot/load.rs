@@ -14,7 +14,7 @@ mod tree;
 
 pub use error::LoadError;
 
-use alloc::{borrow::ToOwned, string::String, vec::Vec};
+use alloc::{borrow::ToOwned, format, string::String, vec::Vec};
 use core::{cell::RefCell, time::Duration};
 
 use self::{initrds::Initrds, kernel::Kernel, pieces::Pieces, tree::BaseTree};
@@ -162,7 +162,7 @@ impl<'a> Prepared<'a> {
             Pieces::open(file_system, files, facts)?;
         let initrds = Initrds::new(initrds)?;
         let (tree, with_kernel) =
-            BaseTree::read(file_system, &files.device_tree, device_tree, facts)?;
+            BaseTree::read(file_system, &files.device_tree, device_tree, facts, &mut notes)?;
         let overlays = overlays::open(file_system, &files.overlays, with_kernel)?;
         notes.extend(overlays::notes(&overlays));
         let (tree, report) = facts.prepare(tree.validate()?, overlays, files)?;
@@ -175,10 +175,11 @@ impl<'a> Prepared<'a> {
             None => command_line.to_owned(),
         };
         if command_line.len() > COMMAND_LINE_MAX {
-            log::warn!(
+            let note = format!(
                 "the command line has {} bytes, of which the kernel reads {COMMAND_LINE_MAX}",
                 command_line.len()
             );
+            notes.push((log::Level::Warn, note));
         }
         let boot = account(generation, boot);
         let chosen = Chosen { command_line: &command_line, initrd: None, seeds: None, boot };

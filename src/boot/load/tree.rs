@@ -26,12 +26,13 @@ pub(super) enum BaseTree<'a> {
 }
 
 impl<'a> BaseTree<'a> {
-    /// The tree, and overlays for it that came with it.
+    /// The tree, and overlays for it that came with it. What there is to say of it goes to `notes`.
     pub(super) fn read(
         file_system: &mut dyn FileSystem,
         wanted: &DeviceTreeFile,
         with_kernel: Option<FitTree>,
         facts: &Facts<'a>,
+        notes: &mut Vec<(log::Level, String)>,
     ) -> Result<(Self, Vec<Stored>), LoadError> {
         let missing = match wanted {
             DeviceTreeFile::File(path) if with_kernel.is_none() => {
@@ -58,7 +59,9 @@ impl<'a> BaseTree<'a> {
         let Some(tree) = facts.firmware_tree else {
             return Err(LoadError::NoDeviceTree(missing));
         };
-        log::info!("device tree: {missing}; the one that the loader was started with serves");
+        let note =
+            format!("device tree: {missing}; the one that the loader was started with serves");
+        notes.push((log::Level::Info, note));
         Ok((Self::Firmware(tree), Vec::new()))
     }
 
