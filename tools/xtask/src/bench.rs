@@ -63,7 +63,7 @@ impl Case {
 
 /// Sets up, builds, boots each card and prints what it took.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
-    setup::ensure(Need::Everything)?;
+    setup::ensure(Need::Boots)?;
     build::firmware()?;
     let assets = Assets::locate()?;
     let loader = assets::firmware("firn.bin")?;

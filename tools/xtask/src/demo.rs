@@ -66,7 +66,7 @@ const ENDING: Duration = Duration::from_secs(10);
 
 /// Sets up, builds, makes the card, boots it.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
-    setup::ensure(Need::Everything)?;
+    setup::ensure(Need::Boots)?;
     eprintln!("Building first and second stage");
     build::firmware()?;
     let assets = Assets::locate()?;

@@ -6,6 +6,7 @@ mod build;
 mod demo;
 mod fuzz;
 mod licences;
+mod nix;
 mod process;
 mod setup;
 mod test;

@@ -4,13 +4,14 @@
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 use evk::assets::find_tool;
 
+use crate::nix::Case;
 use crate::setup::{self, Compiler, LINUX_TRIPLE, Need, TRIPLE};
-use crate::{build, fuzz, licences, process};
+use crate::{build, fuzz, licences, nix, process};
 
-/// Run every check: format, lints, host tests, fuzz targets, documentation, licences, emulated
+/// Run every check: format, lints, host tests, fuzz targets, documentation, licences, Nix, emulated
 /// boots.
 ///
 /// Example: `cargo xtask test --fast`
@@ -36,6 +37,8 @@ enum Work {
     Tests(Command),
     /// A check of our own, which says what it found, and the command that repeats it.
     Own(fn() -> Result<String>, &'static str),
+    /// Tests of our own, each of which is counted, and the command that repeats them.
+    Cases(fn() -> Result<Vec<Case>>, &'static str),
 }
 
 /// How many checks and tests passed and failed.
@@ -59,7 +62,7 @@ const ADVISORIES_DEADLINE: Duration = Duration::from_secs(120);
 
 /// Sets up what is missing, runs the steps up to the first that fails, and sums up.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
-    setup::ensure(if arguments.fast { Need::Build } else { Need::Everything })?;
+    setup::ensure(if arguments.fast { Need::Checks } else { Need::Everything })?;
     let mut tally = Tally::default();
     let mut summary = Vec::new();
     let mut failure = None;
@@ -146,6 +149,12 @@ fn steps(fast: bool) -> Vec<Step> {
         Step { name: "fuzzing", work: Work::Own(fuzz::briefly, "cargo xtask fuzz --seconds 5") },
         Step { name: "documentation, tools", work: Work::Check(tools) },
         Step { name: "documentation, firmware", work: Work::Firmware(firmware) },
+        Step {
+            name: "Nix, format and lints",
+            work: Work::Own(nix::check_style, "cargo xtask test --fast"),
+        },
+        Step { name: "Nix, tests", work: Work::Cases(nix::tests, "cargo xtask test --fast") },
+        Step { name: "Nix, flake", work: Work::Own(nix::check_flake, "cargo xtask test --fast") },
         Step { name: "licences", work: Work::Own(check_licences, "cargo xtask test --fast") },
         Step {
             name: "firmware, size budget",
@@ -177,6 +186,7 @@ impl Work {
                 tally.check(outcome.map(|()| String::new()))
             }
             Self::Own(check, _) => tally.check(check()),
+            Self::Cases(evaluate, _) => tally.cases(evaluate()),
             Self::Tests(command) => {
                 let mut tests = Tally::default();
                 let outcome = process::show_lines(command, STEP_DEADLINE, |line| tests.add(line));
@@ -196,7 +206,7 @@ impl Work {
             Self::Check(command) | Self::Firmware(command) | Self::Tests(command) => {
                 process::told(command)
             }
-            Self::Own(_, command) => (*command).to_owned(),
+            Self::Own(_, command) | Self::Cases(_, command) => (*command).to_owned(),
         }
     }
 }
@@ -206,6 +216,20 @@ impl Tally {
     fn check<T>(&mut self, outcome: Result<T>) -> Result<T> {
         *(if outcome.is_ok() { &mut self.passed } else { &mut self.failed }) += 1;
         outcome
+    }
+
+    /// Counts tests of our own and tells those that have failed.
+    fn cases(&mut self, outcome: Result<Vec<Case>>) -> Result<String> {
+        let Ok(cases) = outcome else { return self.check(outcome.map(|_| String::new())) };
+        let failures: Vec<String> = cases
+            .iter()
+            .filter_map(|Case { name, failure }| Some(format!("{name}: {}", failure.as_ref()?)))
+            .collect();
+        let tests = Self { passed: cases.len() - failures.len(), failed: failures.len() };
+        self.passed += tests.passed;
+        self.failed += tests.failed;
+        ensure!(failures.is_empty(), "{}", failures.join("\n"));
+        Ok(tests.told())
     }
 
     /// Adds the counts of a test harness's closing line; other lines have none.
@@ -316,6 +340,23 @@ mod tests {
         Work::Check(Command::new("true")).run(&mut tally).unwrap();
         assert!(Work::Check(Command::new("false")).run(&mut tally).is_err());
         assert_eq!(tally, Tally { passed: 1, failed: 1 });
+    }
+
+    #[test]
+    fn tests_of_our_own_count_one_by_one() {
+        let mut tally = Tally::default();
+        let case = |failure: Option<&str>| Case {
+            name: "n".to_owned(),
+            failure: failure.map(str::to_owned),
+        };
+        let error = tally.cases(Ok(vec![case(None), case(Some("no")), case(None)])).unwrap_err();
+        assert_eq!(
+            (error.to_string(), tally),
+            ("n: no".to_owned(), Tally { passed: 2, failed: 1 })
+        );
+        assert!(tally.cases(Err(anyhow::anyhow!("syntax error"))).is_err());
+        assert_eq!(tally, Tally { passed: 2, failed: 2 });
+        assert_eq!(tally.cases(Ok(vec![case(None)])).unwrap(), "1 test");
     }
 
     #[test]

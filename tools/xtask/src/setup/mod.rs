@@ -8,6 +8,8 @@ mod guest;
 mod kernels;
 mod launcher;
 mod linux;
+mod nix;
+mod nix_style;
 mod qemu;
 mod target;
 mod tools;
@@ -20,9 +22,11 @@ use evk::assets::{self, Manifest};
 
 use apt::Archive;
 pub(crate) use linux::LINUX_TRIPLE;
+pub(crate) use nix::Nix;
+pub(crate) use nix_style::{formatter as nix_formatter, linter as nix_linter};
 pub(crate) use target::{Compiler, TRIPLE};
 
-/// Provide what building and emulation need: bare-metal target, Linux target, QEMU, kernels, BL31, tools.
+/// Provide what building, emulation and tests need: bare-metal target, Linux target, QEMU, kernels, BL31, tools, Nix.
 ///
 /// Example: `FIRN_CACHE=/big/disk cargo xtask setup`
 #[derive(clap::Args)]
@@ -38,6 +42,7 @@ struct Step {
 
 const BUILD_STEPS: &[Step] = &[target::STEP, linux::STEP];
 const EMULATION_STEPS: &[Step] = &[tools::STEP, qemu::STEP, kernels::STEP, guest::STEP];
+const NIX_STEPS: &[Step] = &[nix::STEP, nix_style::STEP];
 
 /// What a chore is about to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,7 +50,25 @@ pub(crate) enum Need {
     /// Building the firmware, which works on any system that has a compiler.
     Build,
     /// Building it and running it.
+    Boots,
+    /// Every check but the emulated boots.
+    Checks,
+    /// Every check.
     Everything,
+}
+
+impl Need {
+    fn steps(self) -> impl Iterator<Item = &'static Step> {
+        let (boots, checks) = match self {
+            Self::Build => (false, false),
+            Self::Boots => (true, false),
+            Self::Checks => (false, true),
+            Self::Everything => (true, true),
+        };
+        let emulation = if boots { EMULATION_STEPS } else { &[] };
+        let nix = if checks { NIX_STEPS } else { &[] };
+        BUILD_STEPS.iter().chain(emulation).chain(nix)
+    }
 }
 
 /// Where the steps work.
@@ -104,8 +127,7 @@ fn complete(need: Need, tell: impl Fn(&str, &str)) -> Result<()> {
     let cache = assets::cache_dir()?;
     let mut workshop = Workshop::open(cache.clone())?;
     let mut lock = None;
-    let emulation = if need == Need::Everything { EMULATION_STEPS } else { &[] };
-    for step in BUILD_STEPS.iter().chain(emulation) {
+    for step in need.steps() {
         let mut found = (step.present)(&workshop)?;
         if found.is_none() && lock.is_none() {
             lock = Some(take_lock(&cache)?);

@@ -1,0 +1,150 @@
+//! The Nix steps of `cargo xtask test`: every file parsed, formatted and linted; the module's tests;
+//! the flake evaluated, offline, against the tree's own small stand-in for nixpkgs.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+
+use crate::process;
+use crate::setup::{Nix, nix_formatter, nix_linter};
+
+/// Where Nix files lie.
+const PLACES: [&str; 2] = ["flake.nix", "nix"];
+/// The stand-in for nixpkgs, a flake.
+const STUB: &str = "nix/stub";
+/// Evaluates to `{ NAME = null; }` for a test that has passed, else to what is wrong.
+const TESTS: &str = "nix/tests";
+
+const DEADLINE: Duration = Duration::from_secs(300);
+
+/// A test that Nix evaluates.
+pub(crate) struct Case {
+    pub(crate) name: String,
+    /// What was expected and what was found, if it has failed.
+    pub(crate) failure: Option<String>,
+}
+
+/// Parses (by Nix itself), formats and lints every Nix file of the tree.
+///
+/// # Errors
+/// Names the files that don't parse, are formatted otherwise, or hold what nothing uses.
+pub(crate) fn check_style() -> Result<String> {
+    let files = files()?;
+    let nix = Nix::locate()?;
+    process::output(nix.command("nix-instantiate").arg("--parse").args(&files), DEADLINE)?;
+    process::output(nix_formatter()?.arg("--check").args(&files), DEADLINE)
+        .with_context(|| format!("to format them: {}", told_formatter()))?;
+    // What an attribute set of arguments names tells what a function gets, used or not.
+    let mut lint = nix_linter()?;
+    lint.args(["--fail", "--no-lambda-pattern-names"]).args(&files);
+    process::output(&mut lint, DEADLINE)?;
+    Ok(format!("{} files", files.len()))
+}
+
+/// Evaluates the tests of module and packages.
+///
+/// # Errors
+/// They can't be evaluated at all.
+pub(crate) fn tests() -> Result<Vec<Case>> {
+    let directory = crate::root().join(TESTS);
+    if !directory.is_dir() {
+        return Ok(Vec::new());
+    }
+    let mut nix = Nix::locate()?.command("nix-instantiate");
+    nix.args(["--eval", "--strict", "--json"]).arg(&directory);
+    cases(&process::output(&mut nix, DEADLINE)?)
+}
+
+/// Evaluates every output of the flake.
+///
+/// # Errors
+/// Nix's complaint.
+pub(crate) fn check_flake() -> Result<String> {
+    let root = crate::root();
+    ensure!(
+        root.join(".git").exists(),
+        "{} is no checkout: Nix asks git for its files",
+        root.display()
+    );
+    let mut nix = Nix::locate()?.command("nix");
+    nix.args([
+        "flake",
+        "check",
+        "--no-build",
+        "--no-write-lock-file",
+        "--override-input",
+        "nixpkgs",
+    ]);
+    nix.arg(format!("path:{}", root.join(STUB).display())).arg(&root);
+    process::output(&mut nix, DEADLINE)?;
+    Ok(String::new())
+}
+
+fn cases(json: &str) -> Result<Vec<Case>> {
+    let outcomes: BTreeMap<String, Option<String>> =
+        serde_json::from_str(json).with_context(|| format!("{TESTS} gives no set of tests"))?;
+    Ok(outcomes.into_iter().map(|(name, failure)| Case { name, failure }).collect())
+}
+
+fn told_formatter() -> String {
+    nix_formatter().map_or_else(|_| "nixfmt".to_owned(), |command| process::told(&command))
+}
+
+/// Every Nix file, in the order of their names.
+fn files() -> Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for place in PLACES {
+        collect(&crate::root().join(place), &mut files)?;
+    }
+    ensure!(!files.is_empty(), "no Nix file in {}", PLACES.join(", "));
+    files.sort();
+    Ok(files)
+}
+
+fn collect(place: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
+    if place.is_dir() {
+        let entries =
+            fs::read_dir(place).with_context(|| format!("cannot read {}", place.display()))?;
+        for entry in entries {
+            collect(&entry?.path(), files)?;
+        }
+    } else if place.extension().is_some_and(|extension| extension == "nix") {
+        files.push(place.to_owned());
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests_of_steps {
+    use super::*;
+
+    #[test]
+    fn a_test_has_passed_if_it_has_nothing_to_say() {
+        let cases = cases(r#"{"b": "expected 1, found 2", "a": null}"#).unwrap();
+        let told: Vec<_> =
+            cases.iter().map(|case| (&*case.name, case.failure.as_deref())).collect();
+        assert_eq!(told, [("a", None), ("b", Some("expected 1, found 2"))]);
+    }
+
+    #[test]
+    fn what_is_no_set_of_tests_is_an_error() {
+        assert!(cases("[]").is_err());
+        assert!(cases(r#"{"a": true}"#).is_err());
+    }
+
+    #[test]
+    fn nix_files_are_found_in_folders_of_folders() {
+        let directory = tempfile::tempdir().unwrap();
+        fs::create_dir(directory.path().join("deep")).unwrap();
+        for file in ["a.nix", "b.md", "deep/c.nix"] {
+            fs::write(directory.path().join(file), "").unwrap();
+        }
+        let mut files = Vec::new();
+        collect(directory.path(), &mut files).unwrap();
+        files.sort();
+        assert_eq!(files, ["a.nix", "deep/c.nix"].map(|file| directory.path().join(file)));
+    }
+}
