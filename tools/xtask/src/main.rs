@@ -31,6 +31,7 @@ enum Chore {
     Test(test::Arguments),
     Bench(bench::Arguments),
     Fuzz(fuzz::Arguments),
+    Nix(nix::Arguments),
 }
 
 fn main() -> std::process::ExitCode {
@@ -41,6 +42,7 @@ fn main() -> std::process::ExitCode {
         Chore::Test(arguments) => test::run(&arguments),
         Chore::Bench(arguments) => bench::run(&arguments),
         Chore::Fuzz(arguments) => fuzz::run(&arguments),
+        Chore::Nix(arguments) => nix::run(&arguments),
     };
     match outcome {
         Ok(()) => std::process::ExitCode::SUCCESS,

@@ -151,10 +151,10 @@ fn steps(fast: bool) -> Vec<Step> {
         Step { name: "documentation, firmware", work: Work::Firmware(firmware) },
         Step {
             name: "Nix, format and lints",
-            work: Work::Own(nix::check_style, "cargo xtask test --fast"),
+            work: Work::Own(nix::check_style, "cargo xtask nix"),
         },
-        Step { name: "Nix, tests", work: Work::Cases(nix::tests, "cargo xtask test --fast") },
-        Step { name: "Nix, flake", work: Work::Own(nix::check_flake, "cargo xtask test --fast") },
+        Step { name: "Nix, tests", work: Work::Cases(nix::tests, "cargo xtask nix") },
+        Step { name: "Nix, flake", work: Work::Own(nix::check_flake, "cargo xtask nix") },
         Step { name: "licences", work: Work::Own(check_licences, "cargo xtask test --fast") },
         Step {
             name: "firmware, size budget",
@@ -221,10 +221,7 @@ impl Tally {
     /// Counts tests of our own and tells those that have failed.
     fn cases(&mut self, outcome: Result<Vec<Case>>) -> Result<String> {
         let Ok(cases) = outcome else { return self.check(outcome.map(|_| String::new())) };
-        let failures: Vec<String> = cases
-            .iter()
-            .filter_map(|Case { name, failure }| Some(format!("{name}: {}", failure.as_ref()?)))
-            .collect();
+        let failures: Vec<String> = cases.iter().filter_map(Case::told).collect();
         let tests = Self { passed: cases.len() - failures.len(), failed: failures.len() };
         self.passed += tests.passed;
         self.failed += tests.failed;

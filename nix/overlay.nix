@@ -1,0 +1,2 @@
+# Firn's packages among those of nixpkgs.
+final: _: import ./packages { pkgs = final; }
