@@ -3,7 +3,7 @@
 use firn::{
     error::{Code, Coded},
     nixos::{
-        DeviceTreeFile, Generation, Source, Timeout,
+        Access, DeviceTreeFile, Generation, Source, Timeout,
         extlinux::{Configuration, ErrorKind, MAX_ENTRIES, MAX_SIZE, parse},
     },
 };
@@ -454,6 +454,60 @@ mod menu_rules {
                 "the default, \"nixos-9-default\", cannot be booted; \"nixos-8-default\" takes its place"
             ]
         );
+    }
+}
+
+mod locks {
+    use super::*;
+
+    fn access(lines: &str) -> Access {
+        read(format!("{lines}\nLABEL a\nLINUX /a\n")).settings.access
+    }
+
+    const HASH: &str = "$6$salt$hash";
+
+    #[test]
+    fn without_a_word_about_it_everybody_may_edit() {
+        assert_eq!(access("TIMEOUT 50"), Access::Free);
+        assert_eq!(access("ALLOWOPTIONS 1"), Access::Free);
+        assert_eq!(access("MENU PASSWD x"), Access::Free, "that is about an entry");
+    }
+
+    #[test]
+    fn allowoptions_0_locks_for_everybody_and_so_does_what_is_no_number() {
+        for value in ["0", "no", ""] {
+            assert_eq!(access(&format!("allowoptions {value}")), Access::Nobody, "{value:?}");
+        }
+        let with_password = format!("MENU MASTER PASSWD {HASH}\nALLOWOPTIONS 0");
+        assert_eq!(access(&with_password), Access::Nobody);
+    }
+
+    #[test]
+    fn a_master_password_locks_for_who_does_not_know_it() {
+        let locked = Access::Password(HASH.into());
+        assert_eq!(access(&format!("MENU MASTER PASSWD {HASH}")), locked);
+        assert_eq!(access(&format!("menu master passwd   {HASH}  ")), locked);
+        // An empty one is no hash: no password is right.
+        assert_eq!(access("MENU MASTER PASSWD"), Access::Password(String::new()));
+    }
+
+    #[test]
+    fn locks_behind_a_label_are_about_the_whole_file_too() {
+        let configuration = read("LABEL a\nLINUX /a\nALLOWOPTIONS 0\n");
+        assert_eq!(configuration.settings.access, Access::Nobody);
+        assert!(configuration.warnings.is_empty());
+        assert_eq!(configuration.generations[0].broken, None);
+    }
+
+    #[test]
+    fn a_master_password_alone_makes_no_menu() {
+        assert_eq!(timeout(&format!("TIMEOUT 1\nMENU MASTER PASSWD {HASH}")), Timeout::Immediate);
+    }
+
+    #[test]
+    fn a_lock_in_a_line_that_is_cut_short_locks() {
+        let text = b"LABEL a\nLINUX /a\nALLOWOPTIONS \0";
+        assert_eq!(read(text).settings.access, Access::Nobody);
     }
 }
 

@@ -18,6 +18,8 @@
 //!   the command line. What follows a `#` in the kernel's name is the configuration of a FIT image.
 //! * **Command line.** The last `APPEND` of the entry, byte for byte between the blanks around it,
 //!   else the one before all entries; `APPEND -` is none.
+//! * **Who may edit.** `ALLOWOPTIONS 0`: nobody; `MENU MASTER PASSWD hash`: who knows the password. Both
+//!   are about the whole file, wherever they stand. What cannot be read locks.
 //! * **Twice.** The first entry of a name counts, later ones are dropped.
 //!
 //! Every limit that is hit and every line that is dropped gives a [`Warning`]; an entry that lost
@@ -37,8 +39,8 @@ use core::{fmt, mem};
 
 use self::lines::{Flaw, Keyword, Line, keyword, lines, split_word};
 use super::{
-    BootFiles, Broken, DeviceTreeFile, Generation, MAX_OVERLAYS, Settings, Source, Timeout, list,
-    naming, path,
+    Access, BootFiles, Broken, DeviceTreeFile, Generation, MAX_OVERLAYS, Settings, Source, Timeout,
+    list, naming, path,
 };
 use crate::error::{Code, Coded};
 
@@ -193,6 +195,8 @@ struct Reader<'a> {
     hidden: bool,
     timeout: Option<i64>,
     title: Option<String>,
+    allows_options: bool,
+    password: Option<String>,
     warnings: Warnings,
 }
 
@@ -224,6 +228,8 @@ impl<'a> Reader<'a> {
             hidden: false,
             timeout: None,
             title: None,
+            allows_options: true,
+            password: None,
             warnings: Warnings::default(),
         }
     }
@@ -249,6 +255,9 @@ impl<'a> Reader<'a> {
                 Some(tenths) => self.timeout = Some(tenths),
                 None => self.warnings.ignored(line, "is not a number; ignored"),
             },
+            Some(Keyword::AllowOptions) => {
+                self.allows_options = integer(line.value).is_some_and(|flag| flag != 0);
+            }
             Some(Keyword::Prompt) => self.asks |= integer(line.value).is_some_and(|flag| flag != 0),
             Some(Keyword::Ui) => self.asks = true,
             Some(Keyword::Default) => self.default_label(line.value),
@@ -290,6 +299,13 @@ impl<'a> Reader<'a> {
             self.asks = true;
             // NixOS's title is a row of dashes: nothing to show.
             self.title = Some(shown(value)).filter(|text| text.contains(char::is_alphanumeric));
+            return;
+        }
+        if is("master") {
+            let (what, hash) = split_word(value);
+            if what.eq_ignore_ascii_case(b"passwd") {
+                self.password = Some(shown(hash));
+            }
             return;
         }
         if is("hidden") {
@@ -341,8 +357,10 @@ impl<'a> Reader<'a> {
             Flaw::TooLong => "the line is too long",
             Flaw::CutShort => "the file ends within the line",
         };
-        if keyword == Some(Keyword::Label) {
-            self.place = Place::DroppedEntry;
+        match keyword {
+            Some(Keyword::Label) => self.place = Place::DroppedEntry,
+            Some(Keyword::AllowOptions) => self.allows_options = false,
+            _ => {}
         }
         // Behind the end of the file there may have been more of the entry.
         let matters = flaw == Flaw::CutShort || keyword.is_some_and(Keyword::decides_boot);
@@ -415,7 +433,13 @@ impl<'a> Reader<'a> {
             Some(tenths) if tenths > 0 => Timeout::After(u32::try_from(tenths).unwrap_or(u32::MAX)),
             _ => Timeout::Never,
         };
-        Settings { title: self.title.take(), hidden: self.hidden, ..Settings::new(timeout) }
+        let access = match self.password.take() {
+            _ if !self.allows_options => Access::Nobody,
+            Some(password) => Access::Password(password),
+            None => Access::Free,
+        };
+        let title = self.title.take();
+        Settings { title, hidden: self.hidden, access, ..Settings::new(timeout) }
     }
 }
 
@@ -578,15 +602,17 @@ impl Entry {
         let title =
             self.title.filter(|title| !title.is_empty()).unwrap_or_else(|| self.name.clone());
         let numbered = naming::numbered_label(&self.name);
+        let profile = numbered.and_then(|numbered| numbered.profile).map(ToOwned::to_owned);
+        let specialisation = numbered.and_then(|numbered| numbered.specialisation);
         let dated = naming::date_and_version(&title);
         let version = dated
             .map(|(_, version)| version)
             .or_else(|| naming::toplevel_version(toplevel.as_deref()?));
         let source = Source::Extlinux;
         Generation {
-            number: numbered.map(|(number, _)| number),
-            profile: None,
-            specialisation: numbered.and_then(|(_, name)| name).map(ToOwned::to_owned),
+            number: numbered.map(|numbered| numbered.number),
+            specialisation: specialisation.map(ToOwned::to_owned),
+            profile,
             date: dated.map(|(date, _)| date.to_owned()),
             version: version.map(ToOwned::to_owned),
             kernel_version: naming::kernel_version(&files.kernel).map(ToOwned::to_owned),

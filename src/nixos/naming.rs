@@ -26,19 +26,36 @@ pub fn tries(command_line: &str) -> Option<NonZeroU8> {
     command_line.split_ascii_whitespace().filter_map(count).next_back().and_then(NonZeroU8::new)
 }
 
-/// A label that NixOS writes: `nixos-42-default`, `nixos-42-<specialisation>`, formerly `nixos-42`.
-/// Gives the number and the specialisation.
-pub fn numbered_label(label: &str) -> Option<(u32, Option<&str>)> {
+/// What a label tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Numbered<'a> {
+    /// The profile, if it is not `system`.
+    pub profile: Option<&'a str>,
+    /// The generation's number.
+    pub number: u32,
+    /// The specialisation, if it is one.
+    pub specialisation: Option<&'a str>,
+}
+
+/// A label that NixOS writes, `nixos-42-default`, `nixos-42-<specialisation>`, formerly `nixos-42`; or
+/// that `firn install` writes for other profiles, `nixos-<profile>-3-default`.
+pub fn numbered_label(label: &str) -> Option<Numbered<'_>> {
     let rest = label.strip_prefix("nixos-")?;
-    let (number, specialisation) = match rest.split_once('-') {
-        Some((number, "default")) => (number, None),
-        Some((number, specialisation)) => (number, Some(specialisation)),
-        None => (rest, None),
-    };
-    if !number.bytes().all(|byte| byte.is_ascii_digit()) {
-        return None;
-    }
-    Some((number.parse().ok()?, specialisation))
+    let mut starts = core::iter::once(0).chain(rest.match_indices('-').map(|(dash, _)| dash + 1));
+    starts.find_map(|start| {
+        let profile = start.checked_sub(1).map(|dash| &rest[..dash]);
+        let (number, specialisation) = match rest[start..].split_once('-') {
+            Some((number, name)) => (number, Some(name)),
+            // Without a name behind it, it may be part of one.
+            None if profile.is_none() => (&rest[start..], None),
+            None => return None,
+        };
+        if !number.bytes().all(|byte| byte.is_ascii_digit()) {
+            return None;
+        }
+        let specialisation = specialisation.filter(|name| *name != "default");
+        Some(Numbered { profile, number: number.parse().ok()?, specialisation })
+    })
 }
 
 /// Date and version from a menu text that ends in `(2026-11-22 16:07 - 25.11.20260214.9f8e7d6)`.
@@ -128,14 +145,20 @@ mod tests {
     }
 
     #[test]
-    fn labels_give_number_and_specialisation() {
-        assert_eq!(numbered_label("nixos-42-default"), Some((42, None)));
-        assert_eq!(numbered_label("nixos-42"), Some((42, None)));
-        assert_eq!(numbered_label("nixos-42-no-gpu"), Some((42, Some("no-gpu"))));
-        assert_eq!(numbered_label("nixos-default"), None);
-        assert_eq!(numbered_label("nixos-+42"), None);
-        assert_eq!(numbered_label("nixos-99999999999"), None);
-        assert_eq!(numbered_label("debian-42"), None);
+    fn labels_give_profile_number_and_specialisation() {
+        let told = |label| {
+            numbered_label(label).map(|told| (told.profile, told.number, told.specialisation))
+        };
+        assert_eq!(told("nixos-42-default"), Some((None, 42, None)));
+        assert_eq!(told("nixos-42"), Some((None, 42, None)));
+        assert_eq!(told("nixos-42-no-gpu"), Some((None, 42, Some("no-gpu"))));
+        assert_eq!(told("nixos-known-good-3-default"), Some((Some("known-good"), 3, None)));
+        assert_eq!(told("nixos-known-good-3-tiny"), Some((Some("known-good"), 3, Some("tiny"))));
+        assert_eq!(told("nixos-known-good-3"), None);
+        assert_eq!(told("nixos-default"), None);
+        assert_eq!(told("nixos-+42"), None);
+        assert_eq!(told("nixos-99999999999"), None);
+        assert_eq!(told("debian-42"), None);
     }
 
     #[test]

@@ -65,6 +65,8 @@ pub(in crate::nixos) fn split_word(text: &[u8]) -> (&[u8], &[u8]) {
 /// What a line is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Keyword {
+    /// Whether command lines may be edited.
+    AllowOptions,
     /// The kernel's command line.
     Append,
     /// The default entry.
@@ -126,6 +128,7 @@ impl Keyword {
 pub(super) fn keyword(word: &[u8]) -> Option<Keyword> {
     use Keyword::*;
     const KEYWORDS: &[(&str, Keyword)] = &[
+        ("allowoptions", AllowOptions),
         ("append", Append),
         ("default", Default),
         ("devicetree", DeviceTree),
@@ -154,7 +157,6 @@ pub(super) fn keyword(word: &[u8]) -> Option<Keyword> {
         ("fdimage", OtherProgram),
         ("localboot", OtherProgram),
         ("pxe", OtherProgram),
-        ("allowoptions", Cosmetic),
         ("background", Cosmetic),
         ("console", Cosmetic),
         ("display", Cosmetic),

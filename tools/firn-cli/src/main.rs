@@ -9,6 +9,7 @@ mod emulate;
 mod entries;
 mod file_device;
 mod image;
+mod install;
 mod output;
 mod state;
 mod write;
@@ -33,6 +34,7 @@ enum Command {
     Emulate(emulate::Arguments),
     Entries(entries::Arguments),
     Image(image::Arguments),
+    Install(install::Arguments),
     State(state::Arguments),
     Write(write::Arguments),
 }
@@ -45,6 +47,7 @@ fn main() -> ExitCode {
         Command::Emulate(arguments) => emulate::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Entries(arguments) => entries::run(&arguments),
         Command::Image(arguments) => image::run(&arguments),
+        Command::Install(arguments) => install::run(&arguments),
         Command::State(arguments) => state::run(&arguments),
         Command::Write(arguments) => write::run(&arguments).map(|()| ExitCode::SUCCESS),
     };

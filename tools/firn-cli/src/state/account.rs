@@ -12,10 +12,10 @@ const CHOSEN: &str = "proc/device-tree/chosen";
 
 /// The loader's account of this boot (`devicetree::chosen::Boot` wrote it).
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Account {
+pub(crate) struct Account {
     pub(super) version: String,
     /// Identity of what was booted.
-    pub(super) generation: Option<String>,
+    pub(crate) generation: Option<String>,
     pub(super) source: Option<String>,
     pub(super) number: Option<u32>,
     pub(super) profile: Option<String>,
@@ -35,17 +35,26 @@ impl Account {
     /// # Errors
     /// It was not booted by Firn.
     pub(super) fn read(root: &Path) -> Result<Self> {
-        let chosen = Chosen(root.join(CHOSEN));
-        let Some(version) = chosen.text("firn,version")? else {
-            bail!(
+        Self::find(root)?.with_context(|| {
+            let chosen = root.join(CHOSEN);
+            format!(
                 "this system was not booted by Firn ({} has no firn,version); name a card with --card",
-                chosen.0.display()
-            );
-        };
+                chosen.display()
+            )
+        })
+    }
+
+    /// Reads it from the running system below `root`; `None` if that was not booted by Firn.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub(crate) fn find(root: &Path) -> Result<Option<Self>> {
+        let chosen = Chosen(root.join(CHOSEN));
+        let Some(version) = chosen.text("firn,version")? else { return Ok(None) };
         let times = chosen.cells("firn,times-us")?.unwrap_or_default();
         let times =
             times.chunks_exact(2).map(|cells| u64::from(cells[0]) << 32 | u64::from(cells[1]));
-        Ok(Self {
+        Ok(Some(Self {
             version,
             generation: chosen.text("firn,generation")?,
             source: chosen.text("firn,source")?,
@@ -57,7 +66,7 @@ impl Account {
             last_failure: chosen.text("firn,last-failure")?,
             times: chosen.texts("firn,time-names")?.into_iter().zip(times).collect(),
             state_device: chosen.text("firn,state-device")?,
-        })
+        }))
     }
 
     /// The device of the card that the loader keeps the record on; `None` if it has no place on one.

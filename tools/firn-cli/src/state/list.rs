@@ -117,7 +117,7 @@ fn bootable(generation: &Generation) -> Result<Identity> {
 ///
 /// # Errors
 /// It leads nowhere, or to something that is no toplevel.
-pub(super) fn toplevel(path: &Path) -> Result<Identity> {
+pub(crate) fn toplevel(path: &Path) -> Result<Identity> {
     let target = match fs::canonicalize(path) {
         Ok(target) => target,
         Err(error) if error.kind() == io::ErrorKind::NotFound && is_toplevel(path) => {

@@ -6,6 +6,7 @@
 
 mod account;
 mod card;
+mod install;
 mod list;
 mod lock;
 mod register;
@@ -24,9 +25,11 @@ use firn::{
     state::{Identity, Record},
 };
 
-use account::Account;
+pub(crate) use account::Account;
 use card::Card;
+pub(crate) use install::{Keepers, Kept};
 use list::List;
+pub(crate) use list::toplevel;
 use lock::Lock;
 use report::Report;
 

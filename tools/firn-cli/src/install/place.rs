@@ -1,0 +1,115 @@
+//! Where it is written down what boots by default: the state record, if there is one, and the profile.
+
+use std::{
+    fs,
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+};
+
+use anyhow::Result;
+
+use super::{
+    Installation,
+    config::{Config, Source},
+    running::Running,
+};
+use crate::state::{Keepers, Kept};
+
+const PROFILES: &str = "/nix/var/nix/profiles";
+
+/// What remembers the default.
+pub(crate) trait Book {
+    /// What must not go: the default so far, what boots once, the last good one.
+    fn named(&self) -> &[String];
+
+    /// Makes `toplevel` the default; says where, or why it is nowhere.
+    fn set_default(&self, toplevel: &str) -> Result<String>;
+}
+
+/// There is none: an image is made.
+pub(super) struct NoBook;
+
+impl Book for NoBook {
+    fn named(&self) -> &[String] {
+        &[]
+    }
+
+    fn set_default(&self, _: &str) -> Result<String> {
+        Ok("no state record: the loader boots what the profile names".to_owned())
+    }
+}
+
+/// The state record of the card that this system boots from.
+pub(super) struct StateRecord {
+    keepers: Keepers,
+    named: Vec<String>,
+}
+
+/// That of the system at `root`.
+///
+/// # Errors
+/// There is one, and it cannot be read.
+pub(super) fn of_system(root: &Path, config: &Config, running: &Running) -> Result<StateRecord> {
+    let directory = match config.source {
+        Source::Profiles => "/nix/store",
+        Source::Extlinux => &config.boot,
+    };
+    let disk = disk_of(root, directory);
+    let keepers = Keepers::find(root, !running.is_chroot, disk.as_deref())?;
+    let named = keepers.named()?;
+    Ok(StateRecord { keepers, named })
+}
+
+impl Book for StateRecord {
+    fn named(&self) -> &[String] {
+        &self.named
+    }
+
+    fn set_default(&self, toplevel: &str) -> Result<String> {
+        Ok(match self.keepers.set_default(toplevel)? {
+            Kept::Written(card) => {
+                format!("{} boots by default (state record of {})", toplevel, card.display())
+            }
+            Kept::Already(card) => {
+                format!(
+                    "{} boots by default already (state record of {})",
+                    toplevel,
+                    card.display()
+                )
+            }
+            Kept::Nowhere(why) => {
+                format!(
+                    "no state record, the loader boots what profile or extlinux.conf name: {why}"
+                )
+            }
+        })
+    }
+}
+
+/// The device of the whole disk that holds `directory`, if that is a partition of one.
+fn disk_of(root: &Path, directory: &str) -> Option<PathBuf> {
+    let device = fs::metadata(root.join(directory.trim_start_matches('/'))).ok()?.dev();
+    let number = format!("{}:{}", rustix::fs::major(device), rustix::fs::minor(device));
+    let partition = fs::canonicalize(root.join("sys/dev/block").join(number)).ok()?;
+    let disk = if partition.join("partition").exists() { partition.parent()? } else { &partition };
+    // Encrypted or of several disks: no card.
+    let is_made_of_others =
+        fs::read_dir(disk.join("slaves")).is_ok_and(|mut slaves| slaves.next().is_some());
+    let node = root.join("dev").join(disk.file_name()?);
+    (!is_made_of_others && node.exists()).then_some(node)
+}
+
+/// Makes the profile `system` with one generation, if there is none.
+pub(super) fn make_profile(installation: &Installation<'_>) -> Result<()> {
+    const LINK: &str = "system-1-link";
+    let writer = &installation.writer;
+    writer.make_directories(PROFILES, 0o755)?;
+    let names = writer.names(PROFILES)?;
+    if !names.iter().any(|name| name == "system") {
+        if !names.iter().any(|name| name == LINK) {
+            writer.link(&format!("{PROFILES}/{LINK}"), &installation.toplevel)?;
+        }
+        writer.link(&format!("{PROFILES}/system"), LINK)?;
+    }
+    Ok(())
+}
