@@ -40,6 +40,7 @@ pub mod memory;
 pub mod menu;
 pub mod mmio;
 pub mod nixos;
+pub mod release;
 pub mod rescue;
 pub mod soc;
 mod sorting;

@@ -17,6 +17,7 @@ mod loader {
         board::BOARD,
         boot::{self, Outcome},
         error::Code,
+        release,
     };
     use log::{error, info};
 
@@ -33,7 +34,7 @@ mod loader {
     firn::entry_point!(main);
 
     fn main(mut entry: EntryState, mut machine: Machine) -> ! {
-        info!("Firn {} on {}", env!("CARGO_PKG_VERSION"), BOARD.name);
+        info!("Firn {} on {}", release::version(), BOARD.name);
         info!("entered at {entry}");
         world::report(&entry);
         let entropy = world::gather_entropy(&mut entry, &machine);

@@ -33,7 +33,7 @@ use crate::{
     linux::{Dram, Mapping, Plan, Request},
     memory::{Region, Size},
     nixos::Generation,
-    soc,
+    release, soc,
 };
 
 /// What is known about the machine before anything is loaded.
@@ -228,7 +228,7 @@ impl<'a> Prepared<'a> {
 /// The account of this boot, with what the generation tells.
 fn account<'a>(generation: &'a Generation, boot: Boot<'a>) -> Boot<'a> {
     Boot {
-        version: env!("CARGO_PKG_VERSION"),
+        version: release::version(),
         generation: &generation.id,
         source: generation.source.name(),
         number: generation.number,

@@ -10,11 +10,13 @@ use super::{
     Error, ErrorKind,
     container::{
         BOARD_SIZE, ENTRY_SIZE, HEADER_SIZE, MAGIC, MAX_PARTS, Part, PartKind, Role, VERSION,
+        VERSIONED_HEADER_SIZE,
     },
     rom,
     target::Target,
     training,
 };
+use crate::release;
 
 /// Parts behind the container start at multiples of this: pages of every medium, and the chunks in
 /// which the boot ROM hands out a stream.
@@ -75,7 +77,10 @@ pub fn image(target: &Target, input: &Input<'_>) -> Result<Vec<u8>, Error> {
     }
     image.resize(image.len() + STREAM_TAIL + behind_unit, 0);
     let size = narrow(image.len())?;
-    let container = container(target, Role::Image, target.container_at, size, &parts)?;
+    let loader = input.pieces.iter().find(|piece| piece.kind == PartKind::Loader);
+    let version = loader.and_then(|loader| release::of(loader.bytes)).unwrap_or_default();
+    let role = HeaderOf::Image { version };
+    let container = container(target, role, target.container_at, size, &parts)?;
     let start = target.container_at as usize;
     image[start..start + container.len()].copy_from_slice(&container);
     Ok(image)
@@ -118,7 +123,7 @@ fn loaded_part(target: &Target, input: &Input<'_>) -> Result<(Vec<u8>, Part), Er
     check_size(PartKind::Spl, input.spl.len(), target.spl_max.into())?;
     let spl_at = rom::HEADER_SIZE as usize;
     let container_at = (spl_at + input.spl.len()).next_multiple_of(FIRST_STAGE_ALIGNMENT);
-    let entries_end = container_at + container_size(1 + training::KINDS.len());
+    let entries_end = container_at + container_size(HEADER_SIZE, 1 + training::KINDS.len());
 
     let mut parts = vec![resident(target, PartKind::Spl, spl_at, input.spl)?];
     parts[0].entry = target.entry.into();
@@ -133,7 +138,7 @@ fn loaded_part(target: &Target, input: &Input<'_>) -> Result<(Vec<u8>, Part), Er
         image.extend_from_slice(bytes);
     }
     let size = narrow(image.len())?;
-    let container = container(target, Role::FirstStage, narrow(container_at)?, size, &parts)?;
+    let container = container(target, HeaderOf::FirstStage, narrow(container_at)?, size, &parts)?;
     image[container_at..container_at + container.len()].copy_from_slice(&container);
 
     finish_loaded_part(target, &mut image)?;
@@ -241,14 +246,52 @@ fn narrow(number: usize) -> Result<u32, Error> {
         .map_err(|_| Error::at(0u64, ErrorKind::TooLarge { part: None, size, room }))
 }
 
-const fn container_size(parts: usize) -> usize {
-    HEADER_SIZE as usize + parts * ENTRY_SIZE as usize + super::container::DIGEST_SIZE
+const fn container_size(header_size: u16, parts: usize) -> usize {
+    header_size as usize + parts * ENTRY_SIZE as usize + super::container::DIGEST_SIZE
+}
+
+/// Which of the two containers is made, and what only its header tells.
+#[derive(Clone, Copy)]
+enum HeaderOf<'a> {
+    FirstStage,
+    /// The version is empty if the second stage does not tell it.
+    Image {
+        version: &'a str,
+    },
+}
+
+impl HeaderOf<'_> {
+    fn role(self) -> Role {
+        match self {
+            Self::FirstStage => Role::FirstStage,
+            Self::Image { .. } => Role::Image,
+        }
+    }
+
+    fn size(self) -> u16 {
+        match self {
+            // The first stage has no room to spare, and nobody asks it for a version.
+            Self::FirstStage => HEADER_SIZE,
+            Self::Image { .. } => VERSIONED_HEADER_SIZE,
+        }
+    }
+
+    /// What follows the fields that both have.
+    fn rest(self) -> Vec<u8> {
+        let version = match self {
+            Self::FirstStage => "",
+            Self::Image { version } => version,
+        };
+        let mut rest = version.as_bytes().to_vec();
+        rest.resize(usize::from(self.size() - HEADER_SIZE), 0);
+        rest
+    }
 }
 
 /// A container's bytes.
 fn container(
     target: &Target,
-    role: Role,
+    header: HeaderOf<'_>,
     place: u32,
     image_size: u32,
     parts: &[Part],
@@ -262,15 +305,16 @@ fn container(
     for (byte, letter) in board.iter_mut().zip(target.board.bytes()) {
         *byte = letter;
     }
-    let mut bytes = Vec::with_capacity(container_size(parts.len()));
+    let mut bytes = Vec::with_capacity(container_size(header.size(), parts.len()));
     bytes.extend_from_slice(&MAGIC);
-    for field in [VERSION, role as u16, HEADER_SIZE, ENTRY_SIZE, count, 0] {
+    for field in [VERSION, header.role() as u16, header.size(), ENTRY_SIZE, count, 0] {
         bytes.extend_from_slice(&field.to_le_bytes());
     }
     for field in [place, image_size, 0, 0, 0, 0, 0] {
         bytes.extend_from_slice(&field.to_le_bytes());
     }
     bytes.extend_from_slice(&board);
+    bytes.extend_from_slice(&header.rest());
     for part in parts {
         bytes.extend_from_slice(&part.to_bytes());
     }

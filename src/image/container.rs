@@ -13,6 +13,7 @@ use core::fmt;
 use sha2::{Digest as _, Sha256};
 
 use super::{Digest, Error, ErrorKind, le16, le32, le64};
+use crate::release;
 
 /// What a container begins with.
 pub const MAGIC: [u8; 8] = *b"FIRNBOOT";
@@ -24,8 +25,10 @@ pub const MAX_SIZE: usize = 2048;
 pub const MAX_PARTS: usize = 16;
 /// Bytes of a board's name.
 pub const BOARD_SIZE: usize = 32;
-/// Bytes of the header of this version; a later compatible one may be larger.
+/// Bytes that each header has; a later compatible one may be larger.
 pub const HEADER_SIZE: u16 = 80;
+/// Bytes of a header that also tells the version of the firmware.
+pub const VERSIONED_HEADER_SIZE: u16 = HEADER_SIZE + release::SIZE;
 /// Bytes of an entry of this version; likewise.
 pub const ENTRY_SIZE: u16 = 64;
 /// Bytes of the digest that ends a container.
@@ -300,6 +303,13 @@ impl<'a> Container<'a> {
             return Err(Error::at(self.layout.place, ErrorKind::Board));
         }
         Ok(())
+    }
+
+    /// The version of the second stage in the image, if the header has room for it and it is known.
+    pub fn version(&self) -> Option<&'a str> {
+        let known = self.layout.header_size >= usize::from(VERSIONED_HEADER_SIZE);
+        let field = self.bytes.get(usize::from(HEADER_SIZE)..usize::from(VERSIONED_HEADER_SIZE));
+        field.filter(|_| known).and_then(release::text)
     }
 
     /// Bytes of the container itself.

@@ -68,6 +68,8 @@ pub struct Image {
     pub format: Format,
     /// The board that it is for, if it says so.
     pub board: Option<String>,
+    /// The version of Firn in it, if it says so.
+    pub version: Option<String>,
     /// Bytes from its start to the end of its last part.
     pub size: u64,
     /// Its parts, in the order of their offsets.
@@ -285,6 +287,7 @@ impl<'a> Inspection<'a> {
             place,
             format: Format::Unknown,
             board: None,
+            version: None,
             size: 0,
             parts: Vec::new(),
             problems: Vec::new(),
@@ -362,6 +365,7 @@ impl<'a> Inspection<'a> {
         let place = self.target.container_at;
         let container = Container::parse(bytes, place).map_err(|error| self.problem(error))?;
         self.image.board = Some(container.board().to_owned());
+        self.image.version = container.version().map(ToOwned::to_owned);
         self.note_container("container", "the container", place, &container);
         let expected = container.expect(Role::Image, self.target.board);
         let for_this_board = expected.is_ok();

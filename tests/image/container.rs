@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 
 use crate::{Files, content, target};
 
-const HEADER: usize = 80;
+const HEADER: usize = 112;
 const ENTRY: usize = 64;
 
 /// The image's container, to be changed.

@@ -8,6 +8,8 @@ mod ddr;
 mod emulate;
 mod entries;
 mod file_device;
+#[allow(dead_code, reason = "`firn install` calls it")]
+mod firmware;
 mod image;
 mod install;
 mod output;

@@ -76,6 +76,7 @@ fn to_json(images: &[Image]) -> Value {
             "place": image.place.id(),
             "format": image.format.id(),
             "board": image.board,
+            "version": image.version,
             "parts": image.parts.iter().map(part).collect::<Vec<_>>(),
             "problems": image.problems.iter().map(problem).collect::<Vec<_>>(),
         })
@@ -88,15 +89,16 @@ pub(super) fn to_table(images: &[Image]) -> String {
     let mut table = String::new();
     for image in images {
         let what = match image.format {
-            Format::Firn => "Firn's image",
+            Format::Firn => "Firn",
             Format::Fit => "first stage with a FIT (U-Boot, NXP)",
             Format::Unknown => "first stage of an unknown kind",
         };
+        let version = image.version.as_deref().unwrap_or("of unknown version");
         let board = image.board.as_ref().map(|board| format!(" for {board}")).unwrap_or_default();
         let place = image.place.text();
         let _ = writeln!(
             table,
-            "{what}{board}, at {:#x} ({place}), {} bytes",
+            "{what} {version}{board}, at {:#x} ({place}), {} bytes",
             image.offset, image.size
         );
         let _ = writeln!(table, "    offset      size   load address  SHA-256           part");

@@ -13,7 +13,7 @@ const CHOSEN: &str = "proc/device-tree/chosen";
 /// The loader's account of this boot (`devicetree::chosen::Boot` wrote it).
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Account {
-    pub(super) version: String,
+    pub(crate) version: String,
     /// Identity of what was booted.
     pub(crate) generation: Option<String>,
     pub(super) source: Option<String>,
@@ -73,7 +73,7 @@ impl Account {
     ///
     /// # Errors
     /// Linux does not know it.
-    pub(super) fn card(&self, root: &Path) -> Result<Option<PathBuf>> {
+    pub(crate) fn card(&self, root: &Path) -> Result<Option<PathBuf>> {
         let Some(controller) = self.state_device.as_deref() else { return Ok(None) };
         let blocks = root.join("sys/class/block");
         let mut names: Vec<_> = fs::read_dir(&blocks)
