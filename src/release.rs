@@ -15,8 +15,8 @@ pub const SIZE: u16 = 32;
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// Bytes of mark and version.
 const BLOCK_SIZE: usize = MARK.len() + SIZE as usize;
-/// No text, so that none looks like it.
-const MARK: [u8; 16] = *b"\x7f\xffFIRN RELEASE\xff\x7f";
+/// What stands in front of the version; no text, so that none looks like it.
+pub const MARK: [u8; 16] = *b"\x7f\xffFIRN RELEASE\xff\x7f";
 
 /// Mark and version, ended by zeros.
 static BLOCK: [u8; BLOCK_SIZE] = block();

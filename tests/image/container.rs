@@ -7,10 +7,11 @@ use firn::{
         container::{Container, MAX_SIZE, Part, PartKind, Role},
         training::KINDS,
     },
+    release,
 };
 use sha2::{Digest, Sha256};
 
-use crate::{Files, content, target};
+use crate::{Files, assert_complaints, content, inspect, target};
 
 const HEADER: usize = 112;
 const ENTRY: usize = 64;
@@ -229,11 +230,11 @@ fn a_later_version_may_add_fields_and_parts_that_need_not_be_understood() {
     let optional = strange.entry(3, 2, &[0, 0]).sealed();
     assert_eq!(optional.parse().unwrap().parts().count(), count - 1);
 
-    // A header of 96 and entries of 72 bytes.
+    // A header of 128 and entries of 72 bytes.
     let mut bytes = known.bytes[..HEADER].to_vec();
-    bytes[12] = 96;
+    bytes[12] = 128;
     bytes[14] = 72;
-    bytes.resize(96, 0xaa);
+    bytes.resize(128, 0xaa);
     for entry in known.bytes[HEADER..HEADER + 4 * ENTRY].chunks(ENTRY) {
         bytes.extend_from_slice(entry);
         bytes.extend_from_slice(&[0xaa; 8]);
@@ -242,4 +243,59 @@ fn a_later_version_may_add_fields_and_parts_that_need_not_be_understood() {
     let larger = Edited { bytes }.sealed();
     let (old, new) = (known.parse().unwrap(), larger.parse().unwrap());
     assert_eq!(new.parts().collect::<Vec<_>>(), old.parts().collect::<Vec<_>>());
+}
+
+/// Files whose second stage tells this version.
+fn of_release(version: &str) -> Files {
+    let mut files = Files::small();
+    let (_, loader) = files.pieces.iter_mut().find(|(kind, _)| *kind == PartKind::Loader).unwrap();
+    let field = [version.as_bytes(), &[0; 32]].concat();
+    loader.splice(4001..4001, [&release::MARK, &field[..32]].concat());
+    files
+}
+
+#[test]
+fn an_image_has_the_version_that_its_second_stage_tells() {
+    let version = |files: &Files| {
+        let image = files.image();
+        let at = target().container_at;
+        let container = Container::parse(&image[at as usize..], at).unwrap();
+        assert_eq!(inspect(&image).version.as_deref(), container.version());
+        container.version().map(str::to_owned)
+    };
+    assert_eq!(version(&Files::small()), None);
+    assert_eq!(version(&of_release("0.7.2")).as_deref(), Some("0.7.2"));
+    let longest = "12345.67890.12345-678901234567890";
+    assert_eq!(version(&of_release(&longest[..32])).as_deref(), Some(&longest[..32]));
+}
+
+#[test]
+fn a_version_that_is_changed_without_the_digest_is_noticed() {
+    let mut image = of_release("0.7.2").image();
+    let at = target().container_at as usize;
+    assert_eq!(&image[at + 80..at + 86], b"0.7.2\0");
+    image[at + 80] = b'9';
+    assert_complaints(
+        &image,
+        &["[E903] the container's header does not have its digest, at offset 0x40000"],
+    );
+}
+
+#[test]
+fn a_container_from_before_there_were_versions_is_read_as_ever() {
+    let known = Edited::new();
+    let mut bytes = [&known.bytes[..80], &known.bytes[HEADER..]].concat();
+    bytes[12] = 80;
+    let old = Edited { bytes }.sealed();
+    let (old, new) = (old.parse().unwrap(), known.parse().unwrap());
+    assert_eq!(old.version(), None);
+    assert_eq!(old.parts().collect::<Vec<_>>(), new.parts().collect::<Vec<_>>());
+    assert_eq!(old.size() + 32, new.size());
+}
+
+#[test]
+fn a_version_that_no_release_has_is_none() {
+    for nonsense in [&b"1 2"[..], b"\n", b"1\xff", b"1\0x"] {
+        assert_eq!(Edited::new().with(80, nonsense).sealed().parse().unwrap().version(), None);
+    }
 }
