@@ -14,15 +14,23 @@ let
   nix = import ./storage/nix.nix { inherit config lib; };
   boot = import ./storage/boot.nix { inherit config lib; };
 
+  # Options of former names have the value of the present one, and are not shown.
   others = lib.filter (
     name:
+    let
+      option = options.boot.loader.${name}.enable or { };
+    in
     name != "firn"
-    && (options.boot.loader.${name}.enable._type or null) == "option"
+    && lib.isOption option
+    && (option.visible or true) != false
     && config.boot.loader.${name}.enable == true
   ) (lib.attrNames options.boot.loader);
 
   # What counts as the root of a file system's path: "" or "/a/b".
-  isPrefix = text: builtins.match "(/[^/[:space:][:cntrl:]]+)*" text != null && builtins.match ".*/[.][.]?(/.*)?" text == null;
+  isPrefix =
+    text:
+    builtins.match "(/[^/[:space:][:cntrl:]]+)*" text != null
+    && builtins.match ".*/[.][.]?(/.*)?" text == null;
 
   rounds = builtins.match "[$][56][$]rounds=0*([0-9]+)[$].*" (toString cfg.passwordHash);
   maxRounds = 1000000;
@@ -60,7 +68,9 @@ in
       {
         assertion = (board.lacks or [ ]) == [ ];
         message = ''
-          boot.loader.firn.board: ${cfg.board} is not supported yet. It lacks: ${concatStringsSep "; " (board.lacks or [ ])}.
+          boot.loader.firn.board: ${cfg.board} is not supported yet. It lacks: ${
+            concatStringsSep "; " (board.lacks or [ ])
+          }.
         '';
       }
       {
@@ -113,7 +123,9 @@ in
         '';
       }
       {
-        assertion = rounds == null || (lib.stringLength (lib.head rounds) <= 7 && lib.toInt (lib.head rounds) <= maxRounds);
+        assertion =
+          rounds == null
+          || (lib.stringLength (lib.head rounds) <= 7 && lib.toInt (lib.head rounds) <= maxRounds);
         message = ''
           boot.loader.firn.passwordHash has more than ${toString maxRounds} rounds, which the loader refuses because the menu would stand
           still for too long. Make another one with mkpasswd -m sha-512.

@@ -10,7 +10,6 @@ let
   inherit (lib)
     literalExpression
     literalMD
-    mkEnableOption
     mkOption
     types
     ;
@@ -43,7 +42,15 @@ let
 in
 {
   options.boot.loader.firn = {
-    enable = mkEnableOption "Firn, a boot loader for i.MX 8M boards";
+    enable = mkOption {
+      type = types.bool;
+      default = false;
+      example = true;
+      description = ''
+        Whether the system is started by Firn. Installations are made by `firn install`, and other loaders are off unless
+        somebody has switched them on.
+      '';
+    };
 
     board = mkOption {
       type = types.enum (lib.attrNames boards);
@@ -94,7 +101,7 @@ in
 
         `auto`: `profiles` where {option}`fileSystems` shows that the loader can read `/nix`, else `extlinux`. LUKS, LVM, md,
         btrfs, zfs, bcachefs, f2fs, xfs, overlays and tmpfs get `extlinux`, as does what cannot be told.
-        `nix eval` of {option}`boot.loader.firn.resolved.reason` tells why.
+        {option}`boot.loader.firn.resolved.reason` tells why: `nix eval .#nixosConfigurations.HOST.config.boot.loader.firn.resolved`.
       '';
     };
 
@@ -121,7 +128,15 @@ in
     };
 
     bootCounting = {
-      enable = mkEnableOption "boot counting: a new generation has to prove itself, and the last good one boots again if it does not";
+      enable = mkOption {
+        type = types.bool;
+        default = false;
+        example = true;
+        description = ''
+          Whether a new generation has to prove itself: it gets some tries, and if none of them is blessed, the last good one
+          boots again. {file}`firn-bless.service` does that once {file}`boot-complete.target` is reached.
+        '';
+      };
 
       tries = mkOption {
         type = types.ints.between 1 255;
@@ -259,9 +274,15 @@ in
     };
 
     firmware = {
-      enable = mkEnableOption ''
-        Firn's flash.bin as part of the system: built with it, compared with what the card has at each installation, and put
-        into images. It contains NXP's unfree training firmware'';
+      enable = mkOption {
+        type = types.bool;
+        default = false;
+        example = true;
+        description = ''
+          Whether Firn's flash.bin is a part of the system: built with it, compared with what the card has at each installation,
+          and put into images. It contains NXP's training firmware for the DRAM, which is unfree.
+        '';
+      };
 
       device = mkOption {
         type = types.nullOr types.path;
@@ -327,7 +348,14 @@ in
     };
 
     optee = {
-      enable = mkEnableOption "OP-TEE as a part of flash.bin";
+      enable = mkOption {
+        type = types.bool;
+        default = false;
+        example = true;
+        description = ''
+          Whether flash.bin has OP-TEE in it.
+        '';
+      };
 
       package = mkOption {
         type = types.package;

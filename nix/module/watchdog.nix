@@ -16,9 +16,9 @@ in
       {
         boot.initrd.kernelModules = [ "imx2_wdt" ];
         # Nobody opens it in a scripted initrd, where the driver serves it for as long as the loader says, 300 s.
-        boot.kernelParams =
-          lib.mkIf (cfg.bootCounting.enable && cfg.bless.deadline != null && cfg.bless.deadline < 300)
-            [ "watchdog.open_timeout=${toString cfg.bless.deadline}" ];
+        boot.kernelParams = lib.mkIf (
+          cfg.bootCounting.enable && cfg.bless.deadline != null && cfg.bless.deadline < 300
+        ) [ "watchdog.open_timeout=${toString cfg.bless.deadline}" ];
       }
       # NixOS 25.11 has the manager's settings by their own names; before, it had options of its own.
       (

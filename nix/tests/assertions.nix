@@ -22,7 +22,9 @@ let
     else
       "expected one assertion to fail with ${builtins.toJSON part}, found ${builtins.toJSON found}";
   fires = part: module: only part (evaluate module);
-  firesOn = mounts: part: module: only part (evaluateOn mounts module);
+  firesOn =
+    mounts: part: module:
+    only part (evaluateOn mounts module);
   silent = module: equal [ ] (failures (evaluate module));
   silentOn = mounts: module: equal [ ] (failures (evaluateOn mounts module));
 
@@ -41,13 +43,15 @@ in
     nixpkgs.hostPlatform = "x86_64-linux";
     hardware.deviceTree.enable = true;
   };
-  "a board that is not supported says what it lacks" = fires "imx8mm-evk is not supported yet. It lacks: " {
-    boot.loader.firn.board = "imx8mm-evk";
-    hardware.deviceTree.name = "freescale/imx8mm-evk.dtb";
+  "a board that is not supported says what it lacks" =
+    fires "imx8mm-evk is not supported yet. It lacks: "
+      {
+        boot.loader.firn.board = "imx8mm-evk";
+        hardware.deviceTree.name = "freescale/imx8mm-evk.dtb";
+      };
+  "a second loader" = fires "Set boot.loader.generic-extlinux-compatible.enable = lib.mkForce false" {
+    boot.loader.generic-extlinux-compatible.enable = true;
   };
-  "a second loader" =
-    fires "Set boot.loader.generic-extlinux-compatible.enable = lib.mkForce false"
-      { boot.loader.generic-extlinux-compatible.enable = true; };
   "a second loader, and what to do about it" = fires "boot.loader.systemd-boot are both enabled" {
     boot.loader.systemd-boot.enable = true;
   };
@@ -66,11 +70,15 @@ in
       (firn {
         source = "profiles";
       });
-  "profiles in LUKS" = firesOn {
-    "/" = mount "ext4" "/dev/mapper/root";
-  } "a device mapper volume (LUKS or LVM)" (firn {
-    source = "profiles";
-  });
+  "profiles in LUKS" =
+    firesOn
+      {
+        "/" = mount "ext4" "/dev/mapper/root";
+      }
+      "a device mapper volume (LUKS or LVM)"
+      (firn {
+        source = "profiles";
+      });
   "profiles where it cannot be told are the user's word" = silentOn {
     "/" = mount "ext4" "/dev/disk/by-uuid/1";
   } ((firn { source = "profiles"; }) // { boot.initrd.luks.devices.data.device = "/dev/mmcblk1p3"; });
@@ -96,13 +104,21 @@ in
     "/boot" = mount "vfat" "/dev/mmcblk1p1";
   } { };
 
-  "a prefix that does not begin at the root" = fires "nixPrefix is \"persist\"" (firn { nixPrefix = "persist"; });
-  "a prefix with a slash at its end" = fires "nixPrefix is \"/persist/\"" (firn { nixPrefix = "/persist/"; });
+  "a prefix that does not begin at the root" = fires "nixPrefix is \"persist\"" (firn {
+    nixPrefix = "persist";
+  });
+  "a prefix with a slash at its end" = fires "nixPrefix is \"/persist/\"" (firn {
+    nixPrefix = "/persist/";
+  });
   "a prefix that leads out of the file system" = fires "nixPrefix is \"/a/../b\"" (firn {
     nixPrefix = "/a/../b";
   });
-  "a prefix with a blank" = fires "nixPrefix is \"/a b\"" (firn { nixPrefix = "/a b"; });
-  "a prefix of two directories" = silent (firn { nixPrefix = "/a/.b"; });
+  "a prefix with a blank" = fires "nixPrefix is \"/a b\"" (firn {
+    nixPrefix = "/a b";
+  });
+  "a prefix of two directories" = silent (firn {
+    nixPrefix = "/a/.b";
+  });
 
   "boot counting without the watchdog" = fires "bootCounting needs the watchdog" (firn {
     bootCounting.enable = true;
@@ -114,9 +130,11 @@ in
   "a hash of as many rounds as the loader computes" = silent (firn {
     passwordHash = ("$6$rounds=1000000$saltsalt$" + hash);
   });
-  "an entry whose name is no name of a file" = fires "extraEntries: a/b: names become names of files" (firn {
-    extraEntries."a/b" = "title x";
-  });
+  "an entry whose name is no name of a file" =
+    fires "extraEntries: a/b: names become names of files"
+      (firn {
+        extraEntries."a/b" = "title x";
+      });
   "an entry whose name would be counted down" = fires "extraEntries: a+3:" (firn {
     extraEntries."a+3" = "title x";
   });
@@ -137,8 +155,9 @@ in
   });
 
   "unfree firmware that is not allowed" =
-    fires "allowUnfreePredicate = package: lib.elem (lib.getName package) [ \"firmware-imx\" ]."
-      (firn flash);
+    fires "allowUnfreePredicate = package: lib.elem (lib.getName package) [ \"firmware-imx\" ]." (
+      firn flash
+    );
   "unfree firmware that is allowed" = silent (
     firn flash
     // {

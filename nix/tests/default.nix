@@ -10,6 +10,7 @@ let
   tools = import ./tools.nix { inherit nixpkgs; };
   groups = {
     assertions = import ./assertions.nix tools;
+    docs = import ./docs.nix tools;
     install = import ./install.nix tools;
     options = import ./options.nix tools;
     settings = import ./settings.nix tools;

@@ -31,7 +31,12 @@ let
   withFirmware = settings: {
     imports = [
       allowed
-      (firn { firmware = { enable = true; } // settings; })
+      (firn {
+        firmware = {
+          enable = true;
+        }
+        // settings;
+      })
     ];
   };
   firmware = {
@@ -43,12 +48,14 @@ let
 in
 {
   "the hook calls the installer with its file and the toplevel" =
-    contains "exec /nix/store/firn-cli/bin/firn install --config /nix/store/firn-install.json \"$@\"\n"
-      (hook config);
+    contains "exec /nix/store/firn-cli/bin/firn install --config /nix/store/firn-install.json \"$@\"\n" (
+      hook config
+    );
   "the loader's name" = equal "firn" config.system.boot.loader.id;
-  "the command for images is the build host's" = equal
-    "/nix/store/firn-cli/bin/firn install --config /nix/store/firn-install.json --populate --root"
-    (withoutHashes config.boot.loader.firn.populateCmd);
+  "the command for images is the build host's" =
+    equal "/nix/store/firn-cli/bin/firn install --config /nix/store/firn-install.json --populate --root" (
+      withoutHashes config.boot.loader.firn.populateCmd
+    );
   "the command is in the system" = equal true (
     lib.elem "firn-cli" (map lib.getName config.environment.systemPackages)
   );
@@ -60,13 +67,23 @@ in
   ];
 
   "the file of a plain system" = becomes { } { };
-  "source" = becomes { source = "extlinux"; } (firn { source = "extlinux"; });
-  "nixPrefix" = becomes { nixPrefix = "/system"; } (firn { nixPrefix = "/system"; });
-  "configurationLimit" = becomes { configurationLimit = 7; } (firn { configurationLimit = 7; });
-  "no configurationLimit" = becomes { configurationLimit = null; } (firn { configurationLimit = null; });
+  "source" = becomes { source = "extlinux"; } (firn {
+    source = "extlinux";
+  });
+  "nixPrefix" = becomes { nixPrefix = "/system"; } (firn {
+    nixPrefix = "/system";
+  });
+  "configurationLimit" = becomes { configurationLimit = 7; } (firn {
+    configurationLimit = 7;
+  });
+  "no configurationLimit" = becomes { configurationLimit = null; } (firn {
+    configurationLimit = null;
+  });
   "timeout" = becomes { timeout = 0; } { boot.loader.timeout = 0; };
   "no timeout" = becomes { timeout = null; } { boot.loader.timeout = null; };
-  "editor" = becomes { editor = false; } (firn { editor = false; });
+  "editor" = becomes { editor = false; } (firn {
+    editor = false;
+  });
   "extraEntries" = becomes { extraEntries.debian = "title Debian\nlinux /debian/vmlinuz\n"; } (firn {
     extraEntries.debian = ''
       title Debian
@@ -88,6 +105,7 @@ in
         device = "/dev/mmcblk2";
         emmcBoot = true;
       });
-  "firmware for images" =
-    equal "/nix/store/flash-image" (withoutHashes "${(evaluate (withFirmware { })).system.build.firnFirmware}");
+  "firmware for images" = equal "/nix/store/flash-image" (
+    withoutHashes "${(evaluate (withFirmware { })).system.build.firnFirmware}"
+  );
 }

@@ -20,7 +20,11 @@ let
   params = module: (evaluate module).boot.kernelParams;
 in
 {
-  "an option that there is not" = refused (evaluate (firn { tries = 3; })).boot.loader.timeout;
+  "an option that there is not" =
+    refused
+      (evaluate (firn {
+        tries = 3;
+      })).boot.loader.timeout;
   "board: one that is not listed" = refuses [ "board" ] "raspberry-pi";
   "source: another word" = refuses [ "source" ] "grub";
   "configurationLimit: none at all" = refuses [ "configurationLimit" ] 0;
@@ -34,19 +38,36 @@ in
   "passwordHash: SHA-512" = takes password ("$6$saltsalt$" + sha512);
   "passwordHash: SHA-512 with its rounds" = takes password ("$6$rounds=1000$saltsalt$" + sha512);
   "passwordHash: SHA-256" = takes password ("$5$saltsalt$" + sha256);
-  "passwordHash: yescrypt, which the loader does not know" = refuses password "$y$j9T$F5Jx5fExrKuPp53xLKQ..1$X3DX6M94c7o.9agCG9G317fhZg9SqC.5i5rd.RhAtQ7";
+  "passwordHash: yescrypt, which the loader does not know" =
+    refuses password "$y$j9T$F5Jx5fExrKuPp53xLKQ..1$X3DX6M94c7o.9agCG9G317fhZg9SqC.5i5rd.RhAtQ7";
   "passwordHash: a password" = refuses password "secret";
-  "passwordHash: a hash that is cut off" = refuses password ("$6$saltsalt$" + lib.substring 0 80 sha512);
+  "passwordHash: a hash that is cut off" = refuses password (
+    "$6$saltsalt$" + lib.substring 0 80 sha512
+  );
   "passwordHash: a hash with a line's end" = refuses password ("$6$saltsalt$" + sha512 + "\n");
   "passwordHash: a longer salt than there is" = refuses password ("$6$saltsaltsaltsalt1$" + sha512);
 
   "console: the board's comes last" = equal "console=ttymxc1,115200" (
-    lib.last (lib.filter (lib.hasPrefix "console=") (params {
-      boot.kernelParams = [ "console=tty0" ];
-    }))
+    lib.last (
+      lib.filter (lib.hasPrefix "console=") (params {
+        boot.kernelParams = [ "console=tty0" ];
+      })
+    )
   );
-  "console: another" = equal true (lib.elem "console=ttymxc0,9600n8" (params (firn { console = "ttymxc0,9600n8"; })));
-  "console: none" = equal false (lib.any (lib.hasPrefix "console=") (params (firn { console = null; })));
+  "console: another" = equal true (
+    lib.elem "console=ttymxc0,9600n8" (
+      params (firn {
+        console = "ttymxc0,9600n8";
+      })
+    )
+  );
+  "console: none" = equal false (
+    lib.any (lib.hasPrefix "console=") (
+      params (firn {
+        console = null;
+      })
+    )
+  );
   "console: more than one word" = refuses [ "console" ] "ttymxc1 init=/bin/sh";
 
   "board: device tree and drivers come with it" = all [
@@ -72,7 +93,8 @@ in
       (equal "firmware-imx" (lib.getName firmware.package.ddrFirmware))
       (equal "arm-trusted-firmware-imx8mp" (lib.getName firmware.package.armTrustedFirmware))
     ];
-  "firmware.package without OP-TEE" = equal null
-    (evaluate (firn { firmware.enable = true; } // { nixpkgs.config.allowUnfreePredicate = _: true; }))
-    .boot.loader.firn.firmware.package.optee;
+  "firmware.package without OP-TEE" =
+    equal null
+      (evaluate (firn { firmware.enable = true; } // { nixpkgs.config.allowUnfreePredicate = _: true; }))
+      .boot.loader.firn.firmware.package.optee;
 }

@@ -24,37 +24,63 @@ in
   "of a plain system" = becomes { } { };
   "timeout" = becomes { timeout = 1; } { boot.loader.timeout = 1; };
   "a menu that waits" = becomes { timeout = null; } { boot.loader.timeout = null; };
-  "editor" = becomes { editor = false; } (firn { editor = false; });
-  "passwordHash" = becomes { passwordHash = hash; } (firn { passwordHash = hash; });
-  "configurationLimit" = becomes { configurationLimit = null; } (firn { configurationLimit = null; });
-  "boot counting" = becomes { bootTries = 3; } (firn { bootCounting.enable = true; });
+  "editor" = becomes { editor = false; } (firn {
+    editor = false;
+  });
+  "passwordHash" = becomes { passwordHash = hash; } (firn {
+    passwordHash = hash;
+  });
+  "configurationLimit" = becomes { configurationLimit = null; } (firn {
+    configurationLimit = null;
+  });
+  "boot counting" = becomes { bootTries = 3; } (firn {
+    bootCounting.enable = true;
+  });
   "boot counting with another number of tries" = becomes { bootTries = 5; } (firn {
     bootCounting = {
       enable = true;
       tries = 5;
     };
   });
-  "tries alone count nothing" = becomes { } (firn { bootCounting.tries = 5; });
-  "overlays in their order" = becomes { deviceTreeOverlays = [ "${builtins.storeDir}/b.dtbo" "${builtins.storeDir}/a.dtbo" ]; } (firn {
-    deviceTree.overlays = [
-      "${builtins.storeDir}/b.dtbo"
-      "${builtins.storeDir}/a.dtbo"
-    ];
+  "tries alone count nothing" = becomes { } (firn {
+    bootCounting.tries = 5;
   });
-  "Ethernet addresses by the interfaces' numbers" = becomes { ethernetAddresses = [ "" "00:04:9f:01:02:03" ]; } (firn {
-    ethernetAddresses = [
-      ""
-      "00:04:9f:01:02:03"
-    ];
-  });
+  "overlays in their order" =
+    becomes
+      {
+        deviceTreeOverlays = [
+          "${builtins.storeDir}/b.dtbo"
+          "${builtins.storeDir}/a.dtbo"
+        ];
+      }
+      (firn {
+        deviceTree.overlays = [
+          "${builtins.storeDir}/b.dtbo"
+          "${builtins.storeDir}/a.dtbo"
+        ];
+      });
+  "Ethernet addresses by the interfaces' numbers" =
+    becomes
+      {
+        ethernetAddresses = [
+          ""
+          "00:04:9f:01:02:03"
+        ];
+      }
+      (firn {
+        ethernetAddresses = [
+          ""
+          "00:04:9f:01:02:03"
+        ];
+      });
   "the device tree is a file of the system" =
     let
       config = evaluate { };
     in
     equal "${config.hardware.deviceTree.package}/freescale/imx8mp-evk.dtb"
       config.boot.bootspec.extensions."org.firn.v1".deviceTree;
-  "the device tree that the user names" =
-    equal true (
-      lib.hasSuffix "/freescale/imx8mp-evk-mine.dtb" (found { hardware.deviceTree.name = "freescale/imx8mp-evk-mine.dtb"; }).deviceTree
-    );
+  "the device tree that the user names" = equal true (
+    lib.hasSuffix "/freescale/imx8mp-evk-mine.dtb"
+      (found { hardware.deviceTree.name = "freescale/imx8mp-evk-mine.dtb"; }).deviceTree
+  );
 }

@@ -49,23 +49,36 @@ let
   ext4 = root "ext4";
 in
 lib.mapAttrs (_: case) {
-  "ext4 on a partition of the card: profiles" = profiles (ext4 "/dev/mmcblk1p2") "/ is ext4 on /dev/mmcblk1p2";
+  "ext4 on a partition of the card: profiles" =
+    profiles (ext4 "/dev/mmcblk1p2") "/ is ext4 on /dev/mmcblk1p2";
   "ext4 by its UUID: profiles" = profiles (ext4 "/dev/disk/by-uuid/1") "/ is ext4";
   "ext4 by its label: profiles" = profiles (ext4 "/dev/disk/by-label/NIXOS_SD") "/ is ext4";
   "ext4 by a tag: profiles" = profiles (ext4 "UUID=1") "/ is ext4";
-  "ext4 by its partition's name: profiles" = profiles (ext4 "/dev/disk/by-partlabel/root") "/ is ext4";
+  "ext4 by its partition's name: profiles" =
+    profiles (ext4 "/dev/disk/by-partlabel/root") "/ is ext4";
   "ext4 by its partition's UUID beside a LUKS volume: profiles" =
-    profiles (ext4 "/dev/disk/by-partuuid/1") "/ is ext4" // { config = luks; };
+    profiles (ext4 "/dev/disk/by-partuuid/1") "/ is ext4"
+    // {
+      config = luks;
+    };
 
   "ext4 by its UUID beside a LUKS volume: extlinux, as it may be inside" =
-    extlinux (ext4 "/dev/disk/by-uuid/1") "boot.initrd.luks.devices" // { config = luks; };
+    extlinux (ext4 "/dev/disk/by-uuid/1") "boot.initrd.luks.devices"
+    // {
+      config = luks;
+    };
   "ext4 by its label beside a RAID: extlinux" =
-    extlinux (ext4 "/dev/disk/by-label/root") "boot.swraid.enable" // { config.boot.swraid.enable = true; };
-  "ext4 by its label beside LVM: extlinux" =
-    extlinux (ext4 "LABEL=root") "dm-snapshot" // { config.boot.initrd.kernelModules = [ "dm-snapshot" ]; };
+    extlinux (ext4 "/dev/disk/by-label/root") "boot.swraid.enable"
+    // {
+      config.boot.swraid.enable = true;
+    };
+  "ext4 by its label beside LVM: extlinux" = extlinux (ext4 "LABEL=root") "dm-snapshot" // {
+    config.boot.initrd.kernelModules = [ "dm-snapshot" ];
+  };
   "LUKS: extlinux" = extlinux (ext4 "/dev/mapper/root") "a device mapper volume";
   "LVM by its group: extlinux" = extlinux (ext4 "/dev/pool/root") "an LVM volume";
-  "LVM by the device mapper: extlinux" = extlinux (ext4 "/dev/mapper/pool-root") "a device mapper volume";
+  "LVM by the device mapper: extlinux" =
+    extlinux (ext4 "/dev/mapper/pool-root") "a device mapper volume";
   "md: extlinux" = extlinux (ext4 "/dev/md0") "a RAID of md";
   "md by its name: extlinux" = extlinux (ext4 "/dev/md/root") "a RAID of md";
   "btrfs: extlinux" = extlinux (root "btrfs" "/dev/mmcblk1p2") "/ is btrfs on /dev/mmcblk1p2";
@@ -78,7 +91,8 @@ lib.mapAttrs (_: case) {
   ) "the store is on /nix/store, but its profiles are on /";
   "a disk at USB: extlinux" = extlinux (ext4 "/dev/sda2") "neither an SD card nor an eMMC";
   "an NVMe disk: extlinux" = extlinux (ext4 "/dev/nvme0n1p2") "neither an SD card nor an eMMC";
-  "a file system of an unknown type: extlinux" = extlinux (root "auto" "/dev/mmcblk1p2") "the type of the file system at / is not given";
+  "a file system of an unknown type: extlinux" =
+    extlinux (root "auto" "/dev/mmcblk1p2") "the type of the file system at / is not given";
   "ext4 in a file: extlinux" = extlinux {
     "/" = mount "ext4" "/dev/mmcblk1p2";
     "/nix" = mount "ext4" "/dev/mmcblk1p3" // {
@@ -133,12 +147,11 @@ lib.mapAttrs (_: case) {
     // {
       prefix = "/a";
     };
-  "a directory of btrfs, bind-mounted: extlinux, and the prefix says where it is" =
-    extlinux {
-      "/" = mount "tmpfs" "tmpfs";
-      "/persist" = mount "btrfs" "/dev/mmcblk1p2";
-      "/nix" = bind "/persist/nix";
-    } "/persist is btrfs";
+  "a directory of btrfs, bind-mounted: extlinux, and the prefix says where it is" = extlinux {
+    "/" = mount "tmpfs" "tmpfs";
+    "/persist" = mount "btrfs" "/dev/mmcblk1p2";
+    "/nix" = bind "/persist/nix";
+  } "/persist is btrfs";
   "a bind mount of a directory of another name: extlinux" = extlinux {
     "/" = mount "tmpfs" "tmpfs";
     "/persist" = mount "ext4" "/dev/mmcblk1p2";
@@ -155,10 +168,8 @@ lib.mapAttrs (_: case) {
     // {
       config.boot.loader.firn.source = "extlinux";
     };
-  "a prefix that is set goes before the mounts'" =
-    profiles (ext4 "/dev/mmcblk1p2") "/ is ext4"
-    // {
-      prefix = "/elsewhere";
-      config.boot.loader.firn.nixPrefix = "/elsewhere";
-    };
+  "a prefix that is set goes before the mounts'" = profiles (ext4 "/dev/mmcblk1p2") "/ is ext4" // {
+    prefix = "/elsewhere";
+    config.boot.loader.firn.nixPrefix = "/elsewhere";
+  };
 }

@@ -22,8 +22,10 @@
           extraEntries.other = "title other";
         };
       }).system.build.toplevel.type;
-  "a system with an assertion that fails" = refused (evaluate (firn {
-    bootCounting.enable = true;
-    watchdog.enable = false;
-  })).system.build.toplevel.drvPath;
+  "a system with an assertion that fails" =
+    refused
+      (evaluate (firn {
+        bootCounting.enable = true;
+        watchdog.enable = false;
+      })).system.build.toplevel.drvPath;
 }

@@ -6,7 +6,7 @@ let
   isWhole = builtins.pathExists (nixpkgs + "/nixos/lib/eval-config.nix");
 
   # Packages of the names that the flake's overlay has, so that these tests are about the module alone.
-  packages = final: prev: {
+  packages = final: _: {
     firn-cli = package final "firn-cli" { };
     arm-trusted-firmware-imx8mp = package final "arm-trusted-firmware-imx8mp" { };
     optee-os-imx8mp = package final "optee-os-imx8mp" { };
@@ -31,7 +31,9 @@ let
           optee = null;
         };
   };
-  package = pkgs: name: environment: pkgs.runCommand name environment "exit 1";
+  package =
+    pkgs: name: environment:
+    pkgs.runCommand name environment "exit 1";
 
   card = {
     "/" = {
@@ -82,8 +84,7 @@ rec {
         builtins.split "${builtins.storeDir}/[0-9a-z]{32}-" (builtins.unsafeDiscardStringContext text)
       )
     );
-  installConfig =
-    config: builtins.fromJSON (withoutHashes config.boot.loader.firn.configFile.text);
+  installConfig = config: builtins.fromJSON (withoutHashes config.boot.loader.firn.configFile.text);
 
   equal =
     expected: found:
@@ -93,7 +94,10 @@ rec {
       "expected ${builtins.toJSON expected}, found ${builtins.toJSON found}";
   contains =
     part: text:
-    if lib.hasInfix part text then null else "expected a text with ${builtins.toJSON part}, found ${builtins.toJSON text}";
+    if lib.hasInfix part text then
+      null
+    else
+      "expected a text with ${builtins.toJSON part}, found ${builtins.toJSON text}";
   all =
     results:
     let

@@ -18,9 +18,9 @@ let
   # Lines that NixOS adds to every unit are not of interest, nor is the order.
   lines =
     text:
-    lib.filter
-      (line: line != "" && !(lib.hasPrefix "Environment=" line))
-      (lib.splitString "\n" (withoutHashes text));
+    lib.filter (line: line != "" && !(lib.hasPrefix "Environment=" line)) (
+      lib.splitString "\n" (withoutHashes text)
+    );
   sections =
     text:
     (lib.foldl'
@@ -47,11 +47,19 @@ let
   sorted = builtins.sort builtins.lessThan;
   unit =
     units: name: file:
-    equal (sorted (sections (builtins.readFile (./expected + "/${file}")))) (sorted (sections units.${name}.text));
+    equal (sorted (sections (builtins.readFile (./expected + "/${file}")))) (
+      sorted (sections units.${name}.text)
+    );
   stage2 = unit config.systemd.units;
-  stage1 = unit config.boot.initrd.systemd.units;
-  initrd = { boot.initrd.systemd.enable = true; };
-  withInitrd = evaluate { imports = [ (counting { }) initrd ]; };
+  initrd = {
+    boot.initrd.systemd.enable = true;
+  };
+  withInitrd = evaluate {
+    imports = [
+      (counting { })
+      initrd
+    ];
+  };
   scripted = evaluate {
     imports = [ (counting { }) ];
     boot.initrd.systemd.enable = false;
@@ -60,7 +68,9 @@ let
   has = config: name: config.systemd.units ? ${name};
   openTimeouts =
     module: lib.filter (lib.hasPrefix "watchdog.open_timeout") (evaluate module).boot.kernelParams;
-  manager = config: config.systemd.settings.Manager.RuntimeWatchdogSec or config.systemd.watchdog.runtimeTime or null;
+  manager =
+    config:
+    config.systemd.settings.Manager.RuntimeWatchdogSec or config.systemd.watchdog.runtimeTime or null;
 in
 {
   "firn-bless.service" = stage2 "firn-bless.service" "firn-bless.service";
@@ -68,24 +78,39 @@ in
     (equal [ "multi-user.target" ] config.systemd.services.firn-bless.wantedBy)
     (equal false config.systemd.services.firn-bless.restartIfChanged)
   ];
-  "boot-complete.target with what a user requires of a boot" = stage2 "boot-complete.target" "boot-complete.target";
+  "boot-complete.target with what a user requires of a boot" =
+    stage2 "boot-complete.target" "boot-complete.target";
   "firn-deadline.timer" = stage2 "firn-deadline.timer" "firn-deadline.timer";
   "firn-deadline.service" = stage2 "firn-deadline.service" "firn-deadline.service";
   "firn-deadline.timer of the initrd" =
-    unit withInitrd.boot.initrd.systemd.units "firn-deadline.timer" "firn-deadline.timer";
+    unit withInitrd.boot.initrd.systemd.units "firn-deadline.timer"
+      "firn-deadline.timer";
   "firn-deadline.service of the initrd" =
-    unit withInitrd.boot.initrd.systemd.units "firn-deadline.service" "initrd-firn-deadline.service";
+    unit withInitrd.boot.initrd.systemd.units "firn-deadline.service"
+      "initrd-firn-deadline.service";
   "the deadline begins with the first units" = all [
     (equal [ "sysinit.target" ] withInitrd.systemd.timers.firn-deadline.wantedBy)
     (equal [ "sysinit.target" ] withInitrd.boot.initrd.systemd.timers.firn-deadline.wantedBy)
   ];
-  "another deadline" = equal 42 (evaluate (counting { bless.deadline = 42; }))
-    .systemd.timers.firn-deadline.timerConfig.OnBootSec;
+  "another deadline" =
+    equal 42
+      (evaluate (counting {
+        bless.deadline = 42;
+      })).systemd.timers.firn-deadline.timerConfig.OnBootSec;
   "no deadline" = all (
-    map (name: equal false (has (evaluate (counting { bless.deadline = null; })) name)) [
-      "firn-deadline.timer"
-      "firn-deadline.service"
-    ]
+    map
+      (
+        name:
+        equal false (
+          has (evaluate (counting {
+            bless.deadline = null;
+          })) name
+        )
+      )
+      [
+        "firn-deadline.timer"
+        "firn-deadline.service"
+      ]
   );
   "a scripted initrd has no units" = equal { } scripted.boot.initrd.systemd.timers;
   "without boot counting there are no units" = all (
@@ -102,15 +127,33 @@ in
   ];
   "the driver serves the watchdog as long as the loader says, unless the deadline is earlier" = all [
     (equal [ ] (openTimeouts (counting { })))
-    (equal [ "watchdog.open_timeout=120" ] (openTimeouts (counting { bless.deadline = 120; })))
+    (equal [ "watchdog.open_timeout=120" ] (
+      openTimeouts (counting {
+        bless.deadline = 120;
+      })
+    ))
   ];
-  "another time for the watchdog" = equal "30s" (manager (evaluate (counting { watchdog.runtimeTime = 30; })));
+  "another time for the watchdog" = equal "30s" (
+    manager (
+      evaluate (counting {
+        watchdog.runtimeTime = 30;
+      })
+    )
+  );
   "the watchdog without boot counting" = all [
-    (equal "60s" (manager (evaluate (firn { watchdog.enable = true; }))))
-    (equal [ ] (openTimeouts (firn {
-      watchdog.enable = true;
-      bless.deadline = 120;
-    })))
+    (equal "60s" (
+      manager (
+        evaluate (firn {
+          watchdog.enable = true;
+        })
+      )
+    ))
+    (equal [ ] (
+      openTimeouts (firn {
+        watchdog.enable = true;
+        bless.deadline = 120;
+      })
+    ))
   ];
   "no watchdog unless somebody wants it" = all [
     (equal null (manager none))

@@ -18,7 +18,10 @@ let
       best: one:
       if
         isBelow one.mountPoint path
-        && (best == null || lib.stringLength (withSlash one.mountPoint) > lib.stringLength (withSlash best.mountPoint))
+        && (
+          best == null
+          || lib.stringLength (withSlash one.mountPoint) > lib.stringLength (withSlash best.mountPoint)
+        )
       then
         one
       else
@@ -45,9 +48,7 @@ let
       null
     else
       # An initrd mounts below /sysroot, and some write so.
-      locateWithin (bindsLeft - 1) (
-        removeSuffix "/" (removePrefix "/sysroot" mount.device + inside)
-      );
+      locateWithin (bindsLeft - 1) (removeSuffix "/" (removePrefix "/sysroot" mount.device + inside));
 
   # Names of devices, the first that fits counts: what is behind it, and whether the loader can read a file system there; null: it
   # cannot be told from the name.

@@ -9,7 +9,10 @@ let
 
   # The directory that is mounted as /nix, as its file system names it: "" for a file system that is /nix itself.
   directory =
-    if lib.hasSuffix "/store" store.path && lib.removeSuffix "/store" store.path + "/var/nix/profiles" == profiles.path then
+    if
+      lib.hasSuffix "/store" store.path
+      && lib.removeSuffix "/store" store.path + "/var/nix/profiles" == profiles.path
+    then
       lib.removeSuffix "/store" store.path
     else
       null;

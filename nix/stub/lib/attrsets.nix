@@ -43,11 +43,13 @@ rec {
     path == [ ]
     || (set ? ${builtins.head path} && hasAttrByPath (builtins.tail path) set.${builtins.head path});
   getAttrFromPath =
-    path: set:
-    attrByPath path (throw "there is no attribute ${lib.concatStringsSep "." path}") set;
+    path: set: attrByPath path (throw "there is no attribute ${lib.concatStringsSep "." path}") set;
   setAttrByPath =
     path: value:
-    if path == [ ] then value else { ${builtins.head path} = setAttrByPath (builtins.tail path) value; };
+    if path == [ ] then
+      value
+    else
+      { ${builtins.head path} = setAttrByPath (builtins.tail path) value; };
   recursiveUpdate =
     old: new:
     old

@@ -6,7 +6,8 @@ rec {
     f: arguments:
     let
       result = f arguments;
-      override = new: makeOverridable f (arguments // (if builtins.isFunction new then new arguments else new));
+      override =
+        new: makeOverridable f (arguments // (if builtins.isFunction new then new arguments else new));
     in
     if builtins.isAttrs result then
       result

@@ -48,6 +48,7 @@ rec {
   flatten = value: if isList value then concatMap flatten value else [ value ];
   toList = value: if isList value then value else [ value ];
   unique = foldl' (seen: value: if elem value seen then seen else seen ++ [ value ]) [ ];
+  remove = value: filter (other: other != value);
   subtractLists = without: filter (value: !(elem value without));
   intersectLists = both: filter (value: elem value both);
   findFirst =
@@ -69,6 +70,7 @@ rec {
   cartesianProduct =
     sets:
     foldl' (
-      products: name: concatMap (product: map (value: product // { ${name} = value; }) sets.${name}) products
+      products: name:
+      concatMap (product: map (value: product // { ${name} = value; }) sets.${name}) products
     ) [ { } ] (builtins.attrNames sets);
 }

@@ -16,7 +16,6 @@ let
     isPath
     isString
     length
-    listToAttrs
     map
     mapAttrs
     ;
@@ -101,18 +100,22 @@ let
             inherit key;
             file = "<unknown-file>";
           } module;
-          inner = foldl' (
-            { state, index }:
-            import_: {
-              state = go state "${found.key}:${toString index}" import_;
-              index = index + 1;
-            }
-          ) {
-            state = state // {
-              keys = state.keys ++ [ found.key ];
-            };
-            index = 0;
-          } found.imports;
+          inner =
+            foldl'
+              (
+                { state, index }:
+                import_: {
+                  state = go state "${found.key}:${toString index}" import_;
+                  index = index + 1;
+                }
+              )
+              {
+                state = state // {
+                  keys = state.keys ++ [ found.key ];
+                };
+                index = 0;
+              }
+              found.imports;
         in
         if elem found.key state.keys then
           state
@@ -261,12 +264,23 @@ let
     }:
     let
       declared = lib.zipAttrsWith (_: found: found) (
-        map (declaration: mapAttrs (_: options: { inherit (declaration) file; inherit options; }) declaration.options) declarations
+        map (
+          declaration:
+          mapAttrs (_: options: {
+            inherit (declaration) file;
+            inherit options;
+          }) declaration.options
+        ) declarations
       );
       defined = lib.zipAttrsWith (_: found: found) (
         concatMap (
           definition:
-          map (mapAttrs (_: value: { inherit (definition) file; inherit value; })) (pushDown definition.value)
+          map (mapAttrs (
+            _: value: {
+              inherit (definition) file;
+              inherit value;
+            }
+          )) (pushDown definition.value)
         ) definitions
       );
       below = mapAttrs (

@@ -39,17 +39,12 @@ rec {
       text;
   removeSuffix =
     suffix: text:
-    if hasSuffix suffix text then
-      substring 0 (stringLength text - stringLength suffix) text
-    else
-      text;
+    if hasSuffix suffix text then substring 0 (stringLength text - stringLength suffix) text else text;
   splitString =
     separator: text:
     builtins.filter builtins.isString (builtins.split (escapeRegex separator) (toString text));
   stringToCharacters = text: builtins.genList (index: substring index 1 text) (stringLength text);
-  escape =
-    characters:
-    replaceStrings characters (map (character: "\\" + character) characters);
+  escape = characters: replaceStrings characters (map (character: "\\" + character) characters);
   escapeRegex = escape (stringToCharacters "\\[{()^$?*+|.");
   escapeShellArg =
     value:
@@ -73,8 +68,18 @@ rec {
     if found == null then "" else builtins.head found;
   versionOlder = a: b: builtins.compareVersions b a == 1;
   versionAtLeast = a: b: !(versionOlder a b);
-  getName = value: if isString value then (builtins.parseDrvName value).name else value.pname or (builtins.parseDrvName value.name).name;
-  getVersion = value: if isString value then (builtins.parseDrvName value).version else value.version or (builtins.parseDrvName value.name).version;
+  getName =
+    value:
+    if isString value then
+      (builtins.parseDrvName value).name
+    else
+      value.pname or (builtins.parseDrvName value.name).name;
+  getVersion =
+    value:
+    if isString value then
+      (builtins.parseDrvName value).version
+    else
+      value.version or (builtins.parseDrvName value.name).version;
   makeBinPath = concatMapStringsSep ":" (package: "${lib.getBin package}/bin");
   fileContents = path: removeSuffix "\n" (builtins.readFile path);
   toInt = text: builtins.fromJSON text;

@@ -17,7 +17,9 @@ rec {
     ;
   id = value: value;
   const = value: _: value;
-  flip = f: a: b: f b a;
+  flip =
+    f: a: b:
+    f b a;
   pipe = builtins.foldl' (value: f: f value);
   min = a: b: if a < b then a else b;
   max = a: b: if a > b then a else b;
@@ -38,7 +40,12 @@ rec {
       value = f value;
     in
     value;
-  extends = overlay: f: final: let prev = f final; in prev // overlay final prev;
+  extends =
+    overlay: f: final:
+    let
+      prev = f final;
+    in
+    prev // overlay final prev;
   composeExtensions =
     first: second: final: prev:
     let

@@ -24,7 +24,10 @@ let
   equal =
     loc: definitions:
     # One is not compared with itself: what it is need not be known.
-    if length definitions == 1 || all (definition: definition.value == (head definitions).value) definitions then
+    if
+      length definitions == 1
+      || all (definition: definition.value == (head definitions).value) definitions
+    then
       (head definitions).value
     else
       throw "The option `${lib.showOption loc}' has conflicting definition values:${showFiles definitions}";
@@ -39,7 +42,9 @@ let
   showFiles = lib.concatMapStrings (definition: "\n- in ${toString definition.file}");
 
   # What `element` makes of one definition's element at `loc`.
-  mergeElement = element: loc: definitions: lib.modules.mergeDefinitions loc element definitions;
+  mergeElement =
+    element: loc: definitions:
+    lib.modules.mergeDefinitions loc element definitions;
 
   types = {
     mergeEqual = equal;
@@ -81,10 +86,7 @@ let
       description = "unspecified value";
       merge =
         loc: definitions:
-        if length definitions == 1 then
-          (head definitions).value
-        else
-          types.anything.merge loc definitions;
+        if length definitions == 1 then (head definitions).value else types.anything.merge loc definitions;
     };
     attrs = types.mkOptionType {
       name = "attrs";
@@ -139,7 +141,8 @@ let
         name = "separatedString";
         description = "strings concatenated with ${builtins.toJSON separator}";
         check = isString;
-        merge = _: definitions: lib.concatStringsSep separator (map (definition: definition.value) definitions);
+        merge =
+          _: definitions: lib.concatStringsSep separator (map (definition: definition.value) definitions);
       };
     lines = types.separatedString "\n";
     commas = types.separatedString ",";
@@ -148,9 +151,11 @@ let
       description = "absolute path";
       check = value: isStringLike value && builtins.substring 0 1 (toString value) == "/";
     };
-    pathInStore = types.addCheck types.path (value: lib.hasPrefix builtins.storeDir (toString value)) // {
-      description = "path in the Nix store";
-    };
+    pathInStore =
+      types.addCheck types.path (value: lib.hasPrefix builtins.storeDir (toString value))
+      // {
+        description = "path in the Nix store";
+      };
     package = types.mkOptionType {
       name = "package";
       check = value: lib.isDerivation value || (isStringLike value && lib.isStorePath value);

@@ -1,6 +1,8 @@
 # A set of packages as `import <nixpkgs>` makes it: for one system, or built on one for another, with overlays.
 {
-  localSystem ? { system = args.system or builtins.currentSystem; },
+  localSystem ? {
+    system = args.system or builtins.currentSystem;
+  },
   crossSystem ? null,
   overlays ? [ ],
   config ? { },

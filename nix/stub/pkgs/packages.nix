@@ -32,7 +32,11 @@ let
       meta.mainProgram = name;
     };
   fetch =
-    { name ? "source", hash ? args.sha256, ... }@args:
+    {
+      name ? "source",
+      hash ? args.sha256,
+      ...
+    }@args:
     stdenv.mkDerivation (
       removeAttrs args [ "hash" ]
       // {
@@ -89,8 +93,19 @@ lib.genAttrs [
     stdenv.mkDerivation ({ buildCommand = command; } // environment // { inherit name; });
   runCommandLocal = pkgs.runCommand;
   writeTextFile = text;
-  writeText = name: content: text { inherit name; text = content; };
-  writeScript = name: content: text { inherit name; text = content; executable = true; };
+  writeText =
+    name: content:
+    text {
+      inherit name;
+      text = content;
+    };
+  writeScript =
+    name: content:
+    text {
+      inherit name;
+      text = content;
+      executable = true;
+    };
   writeShellScript =
     name: content:
     text {
@@ -117,7 +132,10 @@ lib.genAttrs [
       inherit name runtimeInputs;
       inherit text;
       passthru = { inherit text; };
-      meta = { mainProgram = name; } // args.meta or { };
+      meta = {
+        mainProgram = name;
+      }
+      // args.meta or { };
     };
   symlinkJoin = { name, paths, ... }@args: stdenv.mkDerivation args;
   linkFarm =
@@ -132,7 +150,13 @@ lib.genAttrs [
       name = "closure-info";
       inherit rootPaths;
     };
-  fetchurl = { url ? null, urls ? [ url ], ... }@args: fetch ({ name = baseNameOf (lib.head urls); } // args);
+  fetchurl =
+    {
+      url ? null,
+      urls ? [ url ],
+      ...
+    }@args:
+    fetch ({ name = baseNameOf (lib.head urls); } // args);
   fetchzip = fetch;
   fetchgit = fetch;
   fetchFromGitHub = fetch;
@@ -141,14 +165,19 @@ lib.genAttrs [
   mkShellNoCC = pkgs.mkShell;
   rustPlatform = {
     buildRustPackage = args: stdenv.mkDerivation args;
-    importCargoLock = args: stdenv.mkDerivation { name = "cargo-vendor-dir"; };
-    fetchCargoVendor = args: stdenv.mkDerivation { name = "cargo-vendor-dir"; };
+    importCargoLock = _: stdenv.mkDerivation { name = "cargo-vendor-dir"; };
+    fetchCargoVendor = _: stdenv.mkDerivation { name = "cargo-vendor-dir"; };
     cargoSetupHook = tool "cargo-setup-hook";
     rustLibSrc = tool "rust-lib-src";
   };
   makeRustPlatform = _: pkgs.rustPlatform;
   buildArmTrustedFirmware = lib.makeOverridable (
-    { filesToInstall, platform ? null, extraMeta ? { }, ... }@args:
+    {
+      filesToInstall,
+      platform ? null,
+      extraMeta ? { },
+      ...
+    }@args:
     stdenv.mkDerivation (
       {
         pname = "arm-trusted-firmware${lib.optionalString (platform != null) "-${platform}"}";
@@ -157,13 +186,23 @@ lib.genAttrs [
       }
       // removeAttrs args [ "extraMeta" ]
       // {
-        meta = { license = lib.licenses.bsd3; } // extraMeta;
+        meta = {
+          license = lib.licenses.bsd3;
+        }
+        // extraMeta;
       }
     )
   );
   armTrustedFirmwareTools = tool "arm-trusted-firmware-tools";
   buildOptee = lib.makeOverridable (
-    args: stdenv.mkDerivation ({ pname = "optee-os"; version = "4.0"; } // removeAttrs args [ "extraMeta" ])
+    args:
+    stdenv.mkDerivation (
+      {
+        pname = "optee-os";
+        version = "4.0";
+      }
+      // removeAttrs args [ "extraMeta" ]
+    )
   );
   buildLinux = lib.makeOverridable (
     args: stdenv.mkDerivation ({ pname = "linux"; } // removeAttrs args [ "extraMeta" ])

@@ -17,13 +17,19 @@ let
     else
       value;
   isPlain =
-    value: !(builtins.isFunction value) && (!(builtins.isAttrs value) || value ? outPath || value ? __toString);
+    value:
+    !(builtins.isFunction value)
+    && (!(builtins.isAttrs value) || value ? outPath || value ? __toString);
 
   isFree = license: license.free or true;
   mkDerivation =
     argument:
     let
-      arguments = if builtins.isFunction argument then lib.fix (self: argument (self // { finalPackage = package; })) else argument;
+      arguments =
+        if builtins.isFunction argument then
+          lib.fix (self: argument (self // { finalPackage = package; }))
+        else
+          argument;
       name = arguments.name or "${arguments.pname}-${arguments.version or "0"}";
       outputs = arguments.outputs or [ "out" ];
       meta = arguments.meta or { };
@@ -31,7 +37,10 @@ let
       allowed =
         !unfree
         || (config.allowUnfree or false)
-        || (config.allowUnfreePredicate or (_: false)) { inherit name meta; pname = lib.getName arguments; };
+        || (config.allowUnfreePredicate or (_: false)) {
+          inherit name meta;
+          pname = lib.getName arguments;
+        };
       plain = lib.mapAttrs (_: environment) (
         lib.filterAttrs (_: isPlain) (
           removeAttrs (arguments // arguments.env or { }) [
@@ -54,7 +63,8 @@ let
           ];
         }
       );
-      refuse = if allowed then lib.id else throw "Package ‘${name}’ has an unfree license, refusing to evaluate.";
+      refuse =
+        if allowed then lib.id else throw "Package ‘${name}’ has an unfree license, refusing to evaluate.";
       outputOf = output: {
         inherit (bare.${output}) type outputName;
         outPath = refuse bare.${output}.outPath;
@@ -100,12 +110,14 @@ let
     hostPlatform = host;
     targetPlatform = host;
     inherit (host) isAarch64 isLinux;
-    cc = mkDerivation {
-      name = "cc-wrapper";
-      passthru.targetPrefix = if build == host then "" else "${host.config}-";
-    } // {
-      targetPrefix = if build == host then "" else "${host.config}-";
-    };
+    cc =
+      mkDerivation {
+        name = "cc-wrapper";
+        passthru.targetPrefix = if build == host then "" else "${host.config}-";
+      }
+      // {
+        targetPrefix = if build == host then "" else "${host.config}-";
+      };
     system = host.system;
   };
 in

@@ -58,5 +58,7 @@ in
       };
     };
   };
-  config.system.build.initialRamdisk = pkgs.makeInitrd { modules = config.boot.initrd.kernelModules; };
+  config.system.build.initialRamdisk = pkgs.makeInitrd {
+    modules = config.boot.initrd.kernelModules;
+  };
 }

@@ -62,10 +62,12 @@ let
   };
   target.options = common;
 
-  unitsOf = options: mkOption {
-    type = types.attrsOf (types.submodule options);
-    default = { };
-  };
+  unitsOf =
+    options:
+    mkOption {
+      type = types.attrsOf (types.submodule options);
+      default = { };
+    };
 
   value = value: if builtins.isBool value then lib.boolToString value else toString value;
   lines =
@@ -100,8 +102,7 @@ let
       lib.nameValuePair "${name}.service" (
         render unit (
           lines "Service" (
-            unit.serviceConfig
-            // lib.optionalAttrs (!unit.restartIfChanged) { X-RestartIfChanged = false; }
+            unit.serviceConfig // lib.optionalAttrs (!unit.restartIfChanged) { X-RestartIfChanged = false; }
           )
         )
       )
