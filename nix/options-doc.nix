@@ -8,9 +8,6 @@ let
   declared =
     (lib.evalModules {
       modules = [ ./module/options.nix ];
-      specialArgs = {
-        pkgs = throw "the options' documentation is the same whatever the packages are";
-      };
     }).options;
 
   # The options below `tree`, a set's own switch first.
@@ -34,9 +31,7 @@ let
       if value == { } then
         "{ }"
       else
-        "{ ${
-          concatStringsSep " " (lib.mapAttrsToList (name: one: "${name} = ${expression one};") value)
-        } }"
+        "{ ${concatStringsSep " " (lib.mapAttrsToList (name: one: "${name} = ${expression one};") value)} }"
     else
       builtins.toJSON value;
 
@@ -47,14 +42,14 @@ let
       text = lib.removeSuffix "\n" value.text;
     in
     if kind == "literalMD" then
-      withoutRoles text
+      " ${withoutRoles text}"
     else if kind == "literalExpression" then
       if lib.hasInfix "\n" text then
         "\n\n${lib.concatMapStringsSep "\n" (line: "      ${line}") (lib.splitString "\n" text)}"
       else
-        "`${text}`"
+        " `${text}`"
     else
-      "`${expression value}`";
+      " `${expression value}`";
 
   # nixpkgs' Markdown names what a text is, which others do not know.
   withoutRoles =
@@ -78,10 +73,10 @@ let
         "* Type: ${option.type.description}"
       ]
       ++ lib.optional (option.readOnly or false) "* Read-only"
-      ++ lib.optional (
-        option ? defaultText || option ? default
-      ) "* Default: ${told (option.defaultText or option.default)}"
-      ++ [ "* Example: ${told option.example}" ]
+      ++
+        lib.optional (option ? defaultText || option ? default)
+          "* Default:${told (option.defaultText or option.default)}"
+      ++ [ "* Example:${told option.example}" ]
     );
 in
 ''

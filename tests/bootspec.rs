@@ -330,3 +330,24 @@ proptest! {
         prop_assert_eq!(system.expect("a system").kernel_params, [text]);
     }
 }
+
+/// What the NixOS module writes with everything set; nix/tests compares it with the module.
+#[test]
+fn what_the_nixos_module_says_is_understood() {
+    let system = parse(include_bytes!("../nix/tests/expected/boot.json")).expect("a system");
+    assert_eq!(system.warnings, Vec::<String>::new());
+    assert_eq!(
+        system.device_tree.as_deref(),
+        Some("/nix/store/device-trees/freescale/imx8mp-evk.dtb")
+    );
+    assert_eq!(system.overlays, ["/nix/store/touch.dtbo", "/nix/store/can.dtbo"]);
+    let address = Address::parse("00:04:9f:01:02:03").expect("an address");
+    assert_eq!(system.ethernet_addresses, [None, Some(address)]);
+    let settings = system.settings;
+    assert_eq!(settings.timeout, Some(Timeout::After(70)));
+    assert_eq!(settings.editor, Some(false));
+    assert_eq!(settings.configuration_limit, Some(9));
+    assert_eq!(settings.boot_tries, Some(4));
+    let hash = settings.password_hash.expect("a hash");
+    assert_eq!(firn::menu::password::check(&hash, b"correct horse"), Ok(true));
+}

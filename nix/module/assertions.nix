@@ -35,7 +35,7 @@ let
   rounds = builtins.match "[$][56][$]rounds=0*([0-9]+)[$].*" (toString cfg.passwordHash);
   maxRounds = 1000000;
 
-  badNames = lib.filter (name: builtins.match "[A-Za-z0-9][A-Za-z0-9_.-]*" name == null) (
+  badNames = lib.filter (name: builtins.match "[A-Za-z0-9][A-Za-z0-9_.-]{0,63}" name == null) (
     lib.attrNames cfg.extraEntries
   );
   outside = lib.filter (overlay: !(hasPrefix "${builtins.storeDir}/" overlay)) (
@@ -134,8 +134,8 @@ in
       {
         assertion = badNames == [ ];
         message = ''
-          boot.loader.firn.extraEntries: ${concatStringsSep ", " badNames}: names become names of files. Letters, digits, ".", "_" and "-"
-          are allowed, the first a letter or digit.
+          boot.loader.firn.extraEntries: ${concatStringsSep ", " badNames}: names become names of files. They have at
+          most 64 letters, digits, ".", "_" and "-", the first a letter or digit.
         '';
       }
       {

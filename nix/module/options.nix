@@ -2,7 +2,6 @@
 {
   config,
   lib,
-  pkgs,
   ...
 }:
 
@@ -15,13 +14,6 @@ let
     ;
   cfg = config.boot.loader.firn;
   boards = import ../boards.nix;
-
-  # Firn's own packages come with an overlay.
-  ours =
-    packages: name:
-    packages.${name} or (throw ''
-      boot.loader.firn needs Firn's package ${name}. Import the flake's nixosModules.default, which brings it, or add the flake's
-      overlays.default to nixpkgs.overlays.'');
 
   # As the loader checks it (crypt(5)); yescrypt, what mkpasswd makes without -m, is not among what it knows.
   passwordHash = lib.mkOptionType {
@@ -63,9 +55,8 @@ in
 
     package = mkOption {
       type = types.package;
-      default = ours pkgs "firn-cli";
-      defaultText = literalExpression "pkgs.firn-cli";
-      example = literalExpression "pkgs.firn-cli";
+      defaultText = literalMD "the flake's `firn-cli`, without what only a build host uses";
+      example = literalExpression "firn.packages.aarch64-linux.firn-cli";
       description = ''
         The package with the `firn` command that the system is installed, blessed and updated with.
       '';
@@ -73,9 +64,8 @@ in
 
     buildPackage = mkOption {
       type = types.package;
-      default = ours pkgs.buildPackages "firn-cli";
-      defaultText = literalExpression "pkgs.buildPackages.firn-cli";
-      example = literalExpression "pkgs.buildPackages.firn-cli";
+      defaultText = literalMD "the flake's `firn-cli` for the machine that builds";
+      example = literalExpression "firn.packages.x86_64-linux.firn-cli";
       description = ''
         The same command for the machine that builds images; see {option}`boot.loader.firn.populateCmd`.
       '';
@@ -314,13 +304,8 @@ in
 
       package = mkOption {
         type = types.package;
-        default = (ours pkgs "flash-image-${cfg.board}").override {
-          ddrFirmware = cfg.ddrFirmware;
-          armTrustedFirmware = cfg.armTrustedFirmware.package;
-          optee = if cfg.optee.enable then cfg.optee.package else null;
-        };
-        defaultText = literalMD "`pkgs.\"flash-image-\${board}\"` with what the other options say";
-        example = literalExpression "pkgs.flash-image-imx8mp-evk";
+        defaultText = literalMD "the flake's `flash-image-BOARD` with what the other options say";
+        example = literalExpression "firn.packages.x86_64-linux.flash-image-imx8mp-evk";
         description = ''
           The package whose {file}`flash.bin` is meant.
         '';
@@ -329,9 +314,8 @@ in
 
     ddrFirmware = mkOption {
       type = types.package;
-      default = ours pkgs "firmware-imx";
-      defaultText = literalExpression "pkgs.firmware-imx";
-      example = literalExpression "pkgs.firmware-imx";
+      defaultText = literalMD "the flake's `firmware-imx`";
+      example = literalExpression "firn.packages.x86_64-linux.firmware-imx";
       description = ''
         NXP's training firmware for the DRAM, as the package firmware-imx has it. It is unfree, and is needed for flash.bin only.
       '';
@@ -339,9 +323,8 @@ in
 
     armTrustedFirmware.package = mkOption {
       type = types.package;
-      default = ours pkgs (boards.${cfg.board}.armTrustedFirmware or "arm-trusted-firmware-imx8mp");
-      defaultText = literalExpression "pkgs.arm-trusted-firmware-imx8mp";
-      example = literalExpression "pkgs.arm-trusted-firmware-imx8mp-nxp";
+      defaultText = literalMD "mainline's for the board, the flake's `arm-trusted-firmware-imx8mp`";
+      example = literalExpression "firn.packages.x86_64-linux.arm-trusted-firmware-imx8mp-nxp";
       description = ''
         Trusted Firmware-A, whose BL31 stays behind the kernel: mainline's or NXP's.
       '';
@@ -359,11 +342,10 @@ in
 
       package = mkOption {
         type = types.package;
-        default = ours pkgs "optee-os-imx8mp";
-        defaultText = literalExpression "pkgs.optee-os-imx8mp";
-        example = literalExpression "pkgs.optee-os-imx8mp";
+        defaultText = literalMD "the flake's `optee-os-imx8mp`";
+        example = literalExpression "firn.packages.x86_64-linux.optee-os-imx8mp";
         description = ''
-          OP-TEE. BL31 must have been built with `SPD=opteed`.
+          OP-TEE. BL31 must have been built with `SPD=opteed`, as the flake's is where this is enabled.
         '';
       };
     };

@@ -35,9 +35,10 @@ let
 in
 {
   "a plain system has nothing to complain about" = silent { };
-  "without Firn nothing is asserted" = silentOn { "/" = mount "btrfs" "/dev/sda1"; } (firn {
-    enable = lib.mkForce false;
-  });
+  "without Firn nothing is asserted" = silentOn { "/" = mount "btrfs" "/dev/sda1"; } {
+    boot.loader.firn.enable = lib.mkForce false;
+    boot.loader.grub.enable = false;
+  };
 
   "another processor's system" = fires "starts arm64 kernels, but this system is for x86_64-linux" {
     nixpkgs.hostPlatform = "x86_64-linux";

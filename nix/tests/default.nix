@@ -11,6 +11,7 @@ let
   groups = {
     assertions = import ./assertions.nix tools;
     docs = import ./docs.nix tools;
+    everything = import ./everything.nix tools;
     install = import ./install.nix tools;
     options = import ./options.nix tools;
     settings = import ./settings.nix tools;

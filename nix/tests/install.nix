@@ -43,7 +43,7 @@ let
     autoUpdate = false;
     device = null;
     emmcBoot = false;
-    image = "/nix/store/flash-image/flash.bin";
+    image = "/nix/store/flash-image-imx8mp-evk/flash.bin";
   };
 in
 {
@@ -53,7 +53,7 @@ in
     );
   "the loader's name" = equal "firn" config.system.boot.loader.id;
   "the command for images is the build host's" =
-    equal "/nix/store/firn-cli/bin/firn install --config /nix/store/firn-install.json --populate --root" (
+    equal "/nix/store/firn-cli-of-build/bin/firn install --config /nix/store/firn-install.json --populate --root" (
       withoutHashes config.boot.loader.firn.populateCmd
     );
   "the command is in the system" = equal true (
@@ -105,7 +105,7 @@ in
         device = "/dev/mmcblk2";
         emmcBoot = true;
       });
-  "firmware for images" = equal "/nix/store/flash-image" (
+  "firmware for images" = equal "/nix/store/flash-image-imx8mp-evk" (
     withoutHashes "${(evaluate (withFirmware { })).system.build.firnFirmware}"
   );
 }

@@ -74,27 +74,4 @@ in
     (equal "freescale/imx8mp-evk.dtb" (evaluate { }).hardware.deviceTree.name)
     (equal true (lib.elem "sdhci_esdhc_imx" (evaluate { }).boot.initrd.availableKernelModules))
   ];
-
-  "firmware.package has what the other options say" =
-    let
-      config = evaluate (
-        firn {
-          firmware.enable = true;
-          optee.enable = true;
-        }
-        // {
-          nixpkgs.config.allowUnfreePredicate = _: true;
-        }
-      );
-      inherit (config.boot.loader.firn) firmware;
-    in
-    all [
-      (equal "optee-os-imx8mp" (lib.getName firmware.package.optee))
-      (equal "firmware-imx" (lib.getName firmware.package.ddrFirmware))
-      (equal "arm-trusted-firmware-imx8mp" (lib.getName firmware.package.armTrustedFirmware))
-    ];
-  "firmware.package without OP-TEE" =
-    equal null
-      (evaluate (firn { firmware.enable = true; } // { nixpkgs.config.allowUnfreePredicate = _: true; }))
-      .boot.loader.firn.firmware.package.optee;
 }

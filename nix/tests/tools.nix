@@ -5,35 +5,26 @@ let
   lib = import (nixpkgs + "/lib");
   isWhole = builtins.pathExists (nixpkgs + "/nixos/lib/eval-config.nix");
 
-  # Packages of the names that the flake's overlay has, so that these tests are about the module alone.
-  packages = final: _: {
-    firn-cli = package final "firn-cli" { };
-    arm-trusted-firmware-imx8mp = package final "arm-trusted-firmware-imx8mp" { };
-    optee-os-imx8mp = package final "optee-os-imx8mp" { };
-    firmware-imx = final.stdenv.mkDerivation {
-      pname = "firmware-imx";
-      version = "8";
-      meta.license = lib.licenses.unfree;
-    };
-    flash-image-imx8mp-evk =
-      lib.makeOverridable
-        (
-          {
-            ddrFirmware,
-            armTrustedFirmware,
-            optee,
-          }:
-          package final "flash-image" { inherit ddrFirmware armTrustedFirmware optee; }
-        )
-        {
-          ddrFirmware = final.firmware-imx;
-          armTrustedFirmware = final.arm-trusted-firmware-imx8mp;
-          optee = null;
+  # Packages in the place of the flake's, so that these tests are about the module alone.
+  packages =
+    { pkgs, ... }:
+    let
+      package = name: pkgs.runCommand name { } "exit 1";
+    in
+    {
+      boot.loader.firn = lib.mapAttrsRecursiveCond (value: !lib.isDerivation value) (_: lib.mkDefault) {
+        package = package "firn-cli";
+        buildPackage = pkgs.buildPackages.runCommand "firn-cli-of-build" { } "exit 1";
+        armTrustedFirmware.package = package "arm-trusted-firmware-imx8mp";
+        optee.package = package "optee-os-imx8mp";
+        firmware.package = package "flash-image-imx8mp-evk";
+        ddrFirmware = pkgs.stdenv.mkDerivation {
+          pname = "firmware-imx";
+          version = "8";
+          meta.license = lib.licenses.unfree;
         };
-  };
-  package =
-    pkgs: name: environment:
-    pkgs.runCommand name environment "exit 1";
+      };
+    };
 
   card = {
     "/" = {
@@ -53,11 +44,7 @@ let
       lib.evalModules { modules = [ ../stub/nixos/modules ] ++ modules; };
 
   base = {
-    imports = [ ../module ];
-    nixpkgs = {
-      hostPlatform = lib.mkDefault "aarch64-linux";
-      overlays = [ packages ];
-    };
+    nixpkgs.hostPlatform = lib.mkDefault "aarch64-linux";
     boot.loader.firn.enable = true;
     system.stateVersion = lib.mkDefault "24.05";
   };
@@ -69,11 +56,23 @@ rec {
   evaluateOn =
     mounts: module:
     (evaluateAll [
+      ../module
+      packages
       base
       { fileSystems = mounts; }
       module
     ]).config;
   evaluate = evaluateOn card;
+
+  # The same with the flake's module and packages.
+  evaluateFlake =
+    module:
+    (evaluateAll [
+      ../nixos.nix
+      base
+      { fileSystems = card; }
+      module
+    ]).config;
   firn = settings: { boot.loader.firn = settings; };
 
   # What Nix says without where things are in the store.
@@ -94,7 +93,9 @@ rec {
       "expected ${builtins.toJSON expected}, found ${builtins.toJSON found}";
   contains =
     part: text:
-    if lib.hasInfix part text then
+    if
+      lib.hasInfix (builtins.unsafeDiscardStringContext part) (builtins.unsafeDiscardStringContext text)
+    then
       null
     else
       "expected a text with ${builtins.toJSON part}, found ${builtins.toJSON text}";

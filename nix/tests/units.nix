@@ -47,9 +47,19 @@ let
   sorted = builtins.sort builtins.lessThan;
   unit =
     units: name: file:
-    equal (sorted (sections (builtins.readFile (./expected + "/${file}")))) (
-      sorted (sections units.${name}.text)
-    );
+    equal (sorted (sections (expected file))) (sorted (sections units.${name}.text));
+  expected =
+    file:
+    builtins.replaceStrings
+      [
+        "@firn@"
+        "@systemd@"
+      ]
+      [
+        "${config.boot.loader.firn.package}"
+        "${config.systemd.package}"
+      ]
+      (builtins.readFile (./expected + "/${file}"));
   stage2 = unit config.systemd.units;
   initrd = {
     boot.initrd.systemd.enable = true;

@@ -60,6 +60,18 @@ rec {
   foldlAttrs =
     f: start: set:
     builtins.foldl' (so_far: name: f so_far name set.${name}) start (attrNames set);
+  # Values below sets for which `descend` holds, by their paths.
+  mapAttrsRecursiveCond =
+    descend: f: set:
+    let
+      go =
+        path:
+        mapAttrs (
+          name: value:
+          if isAttrs value && descend value then go (path ++ [ name ]) value else f (path ++ [ name ]) value
+        );
+    in
+    go [ ] set;
   # All names' values, by name.
   zipAttrsWith =
     f: sets:

@@ -46,6 +46,30 @@ let
     element: loc: definitions:
     lib.modules.mergeDefinitions loc element definitions;
 
+  attrsOfWith =
+    defined: type:
+    types.mkOptionType {
+      name = "attrsOf";
+      description = "attribute set of ${type.description}";
+      check = isAttrs;
+      merge =
+        loc: definitions:
+        builtins.mapAttrs (_: found: found.value) (
+          defined (
+            lib.zipAttrsWith (name: mergeElement type (loc ++ [ name ])) (
+              map (
+                definition:
+                builtins.mapAttrs (_: value: {
+                  inherit (definition) file;
+                  inherit value;
+                }) definition.value
+              ) definitions
+            )
+          )
+        );
+      emptyValue.value = { };
+    };
+
   types = {
     mergeEqual = equal;
     mkOptionType =
@@ -244,35 +268,12 @@ let
               ) definitions
             )
           );
-        getSubOptions = prefix: type.getSubOptions (prefix ++ [ "*" ]);
         emptyValue.value = [ ];
       };
     nonEmptyListOf = type: types.addCheck (types.listOf type) (list: list != [ ]);
-    attrsOf =
-      type:
-      types.mkOptionType {
-        name = "attrsOf";
-        description = "attribute set of ${type.description}";
-        check = isAttrs;
-        merge =
-          loc: definitions:
-          builtins.mapAttrs (_: found: found.value) (
-            lib.filterAttrs (_: found: found.isDefined) (
-              lib.zipAttrsWith (name: mergeElement type (loc ++ [ name ])) (
-                map (
-                  definition:
-                  builtins.mapAttrs (_: value: {
-                    inherit (definition) file;
-                    inherit value;
-                  }) definition.value
-                ) definitions
-              )
-            )
-          );
-        getSubOptions = prefix: type.getSubOptions (prefix ++ [ "<name>" ]);
-        emptyValue.value = { };
-      };
-    lazyAttrsOf = types.attrsOf;
+    attrsOf = attrsOfWith (lib.filterAttrs (_: found: found.isDefined));
+    # An attribute is not looked at until somebody asks for it, not even whether it is defined.
+    lazyAttrsOf = attrsOfWith lib.id;
     submodule = modules: types.submoduleWith { modules = lib.toList modules; };
     submoduleWith =
       {
@@ -309,7 +310,6 @@ let
         name = "submodule";
         check = value: isAttrs value || isFunction value || isPath value;
         merge = loc: definitions: builtins.removeAttrs (evaluate loc definitions).config [ "_module" ];
-        getSubOptions = prefix: builtins.removeAttrs (evaluate prefix [ ]).options [ "_module" ];
         emptyValue.value = { };
       };
     optionType = types.raw;

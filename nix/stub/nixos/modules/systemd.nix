@@ -93,7 +93,16 @@ let
     // unit.unitConfig;
   render = unit: own: {
     inherit (unit) wantedBy requiredBy;
-    text = lib.concatMapStrings (line: line + "\n") (lines "Unit" (relations unit) ++ own);
+    text = lib.concatMapStrings (line: line + "\n") (
+      lines "Unit" (relations unit)
+      ++ own
+      ++ lines "Install" (
+        lib.filterAttrs (_: found: found != "") {
+          WantedBy = toString unit.wantedBy;
+          RequiredBy = toString unit.requiredBy;
+        }
+      )
+    );
   };
   renderAll =
     cfg:

@@ -126,6 +126,18 @@ mod tests {
         "configurationLimit": 20, "timeout": 5, "editor": true, "passwordHash": null,
         "extraEntries": { "memtest": "title Memtest\nlinux /memtest" }, "firmware": null }"#;
 
+    /// nix/tests compares the file with what the module writes.
+    #[test]
+    fn what_the_nixos_module_writes_with_everything_set_is_understood() {
+        let text = include_str!("../../../../nix/tests/expected/firn-install.json");
+        let config = Config::parse(text).unwrap();
+        assert_eq!(config.source, Source::Extlinux);
+        assert_eq!((&*config.boot, &*config.nix_prefix), ("/boot", "/system"));
+        assert_eq!((config.configuration_limit, config.timeout), (Some(9), Some(7)));
+        assert_eq!(config.extra_entries["debian"], "title Debian\nlinux /debian/vmlinuz\n");
+        assert!(!config.editor && config.password_hash.is_some() && config.firmware.is_some());
+    }
+
     fn refused(change: impl FnOnce(&mut serde_json::Value)) -> String {
         let mut value = serde_json::from_str(MODULE).unwrap();
         change(&mut value);
