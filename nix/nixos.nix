@@ -13,12 +13,8 @@ let
   board = (import ./boards.nix).${cfg.board};
 in
 {
-  # One module, also where both of the flake's names for it are imported.
-  key = "firn#nixosModules.firn";
-
   imports = [
     ./module
-    ./image
   ];
 
   config.boot.loader.firn = {

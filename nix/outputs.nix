@@ -38,7 +38,8 @@ in
 
   nixosModules = {
     default = self.nixosModules.firn;
-    firn = ./nixos.nix;
+    # By its path, so that it counts once where both names are imported.
+    firn.imports = [ ./nixos.nix ];
   };
 
   nixosConfigurations = {

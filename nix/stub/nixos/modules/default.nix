@@ -7,6 +7,7 @@
     ./device-tree.nix
     ./environment.nix
     ./file-systems.nix
+    ./host.nix
     ./loaders.nix
     ./nixpkgs.nix
     ./system.nix

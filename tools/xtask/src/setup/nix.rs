@@ -32,8 +32,19 @@ sandbox = false
 warn-dirty = false
 ";
 
-/// A Nix whose store lies below the cache (its paths still begin with `/nix/store`): it needs
-/// neither root nor a `/nix`, and what it evaluates does not depend on the user's own store.
+/// Where Nix keeps its things, below its own directory.
+const DIRECTORIES: [(&str, &str); 6] = [
+    ("NIX_STORE_DIR", "store"),
+    ("NIX_STATE_DIR", "var/nix"),
+    ("NIX_LOCALSTATE_DIR", "var"),
+    ("NIX_LOG_DIR", "var/log"),
+    ("NIX_CONF_DIR", "etc"),
+    ("XDG_CACHE_HOME", "cache"),
+];
+
+/// A Nix whose store lies below the cache, so that it needs neither root nor a `/nix`, and what it
+/// evaluates does not depend on the user's own store. (A store with another root, whose paths still
+/// begin with `/nix/store`, would do as well if every version checked templates in it alike.)
 pub(crate) struct Nix {
     cache: PathBuf,
     programs: Programs,
@@ -72,14 +83,12 @@ impl Nix {
             Programs::Debian => debian,
         };
         let mut command = Command::new(file);
-        command
-            .env("NIX_CONFIG", CONFIGURATION)
-            .env("NIX_REMOTE", self.cache.join(STORE))
-            // Otherwise the machine's own settings come on top.
-            .env("NIX_CONF_DIR", self.cache.join(STORE))
-            .env("NIX_USER_CONF_FILES", "")
-            .env("XDG_CACHE_HOME", self.cache.join(STORE).join("cache"))
-            .env_remove("NIX_PATH");
+        command.env("NIX_CONFIG", CONFIGURATION).env("NIX_REMOTE", "local");
+        // With the machine's own settings out of the way.
+        command.env("NIX_USER_CONF_FILES", "").env_remove("NIX_PATH");
+        for (variable, directory) in DIRECTORIES {
+            command.env(variable, self.cache.join(STORE).join(directory));
+        }
         command
     }
 
@@ -129,8 +138,8 @@ mod tests {
         let command = nix.command("nix");
         assert_eq!(command.get_program(), "/cache/nix/nix");
         let variable = |name: &str| command.get_envs().find(|(key, _)| *key == name).unwrap().1;
-        assert_eq!(variable("NIX_REMOTE").unwrap(), "/cache/nix-store");
-        assert_eq!(variable("NIX_CONF_DIR").unwrap(), "/cache/nix-store");
+        assert_eq!(variable("NIX_STORE_DIR").unwrap(), "/cache/nix-store/store");
+        assert_eq!(variable("NIX_CONF_DIR").unwrap(), "/cache/nix-store/etc");
         assert_eq!(variable("NIX_PATH"), None);
     }
 
