@@ -77,6 +77,19 @@ impl Assets {
     }
 }
 
+/// The emulator alone, which a card that brings everything else with it needs: that of set-up, else one in
+/// `PATH`, whose version nobody has looked at.
+///
+/// # Errors
+/// There is none.
+pub fn emulator() -> Result<PathBuf> {
+    const QEMU: &str = "qemu-system-aarch64";
+    let noted = cache_dir().and_then(|cache| Manifest::load(&cache)?.existing(Key::Qemu));
+    noted.or_else(|_| {
+        find_tool(QEMU).with_context(|| format!("there is no {QEMU} (10.0 or later): {ADVICE}"))
+    })
+}
+
 /// The series of Debian's kernels that are booted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Series {

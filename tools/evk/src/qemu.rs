@@ -5,16 +5,19 @@
 
 use std::{
     ffi::OsString,
+    fs::{self, File},
+    os::unix::fs::symlink,
     path::{Path, PathBuf},
     process::{Command, Stdio},
     sync::{Arc, Mutex},
     thread,
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 
 use crate::{
     assets::{Assets, find_tool},
+    card::SECTOR,
     emmc::Emmc,
     gdb::{self, Board, Bus, Hardware, Setup, Witness},
     models::{
@@ -109,26 +112,65 @@ impl Drive {
         Self { slot, image, writable: false, bad_sectors: Vec::new(), takes_no_writes: false }
     }
 
-    fn option(&self) -> String {
+    /// As QEMU takes it. Files that it needs besides the image are made in `folder`.
+    fn option(&self, folder: &Path) -> Result<String> {
         // Commas end a value unless they are doubled.
-        let image = self.image.display().to_string().replace(',', ",,");
+        let quoted = |path: &Path| path.display().to_string().replace(',', ",,");
         let snapshot = if self.writable { "off" } else { "on" };
         let (bus, name) = (self.slot.bus(), self.slot.drive());
-        let mut option = format!("if=sd,bus={bus},id={name},snapshot={snapshot},format=raw,");
+        let mut option = format!("if=sd,bus={bus},id={name},snapshot={snapshot},");
         if self.bad_sectors.is_empty() && !self.takes_no_writes {
-            return option + &format!("file={image}");
+            return Ok(match self.rounded_up(folder)? {
+                Some(card) => option + &format!("format=vmdk,file={}", quoted(&card)),
+                None => option + &format!("format=raw,file={}", quoted(&self.image)),
+            });
         }
+        let image = quoted(&self.image);
+        option += "format=raw,";
         option +=
             &format!("file.driver=blkdebug,file.image.driver=file,file.image.filename={image}");
         if self.takes_no_writes {
             let rule = "file.inject-error.0";
-            return option + &format!(",{rule}.event=write_aio,{rule}.iotype=write,{rule}.errno=5");
+            option += &format!(",{rule}.event=write_aio,{rule}.iotype=write,{rule}.errno=5");
+            return Ok(option);
         }
         for (index, sector) in self.bad_sectors.iter().enumerate() {
             let rule = format!("file.inject-error.{index}");
             option += &format!(",{rule}.event=read_aio,{rule}.errno=5,{rule}.sector={sector}");
         }
-        option
+        Ok(option)
+    }
+
+    /// QEMU takes cards of a power of two only, and a card image is as large as what is on it: so it is
+    /// put on a larger card, with zeros behind it. A VMDK's descriptor says that in a few lines of text.
+    ///
+    /// Source: VMware, Virtual Disk Format 1.1, "The Descriptor"; QEMU, `block/vmdk.c`.
+    fn rounded_up(&self, folder: &Path) -> Result<Option<PathBuf>> {
+        let shown = self.image.display();
+        let size = fs::metadata(&self.image).with_context(|| format!("cannot read {shown}"))?.len();
+        if size.is_power_of_two() {
+            return Ok(None);
+        }
+        ensure!(
+            size > 0 && size.is_multiple_of(SECTOR),
+            "{shown} has {size} bytes: no whole sectors"
+        );
+        let name = self.slot.drive();
+        let card = size.next_power_of_two();
+        // Names in a descriptor have no quotes and are short.
+        symlink(self.image.canonicalize()?, folder.join(format!("{name}.img")))?;
+        File::create(folder.join(format!("{name}.rest")))?.set_len(card - size)?;
+        let descriptor = folder.join(format!("{name}.vmdk"));
+        let text = format!(
+            "# Disk DescriptorFile\nversion=1\nCID=fffffffe\nparentCID=ffffffff\n\
+             createType=\"twoGbMaxExtentFlat\"\n\
+             RW {} FLAT \"{name}.img\" 0\nRW {} FLAT \"{name}.rest\" 0\n\
+             ddb.adapterType = \"ide\"\n",
+            size / SECTOR,
+            (card - size) / SECTOR
+        );
+        fs::write(&descriptor, text)?;
+        Ok(Some(descriptor))
     }
 }
 
@@ -287,17 +329,22 @@ impl Machine {
 
     /// Starts the board.
     pub fn start(&self, assets: &Assets) -> Result<Session> {
-        let mut command = emulator(&assets.qemu);
+        self.start_in(&assets.qemu)
+    }
+
+    /// Starts the board in this `qemu-system-aarch64`.
+    pub fn start_in(&self, qemu: &Path) -> Result<Session> {
+        let sockets = tempfile::tempdir()?;
+        let mut command = emulator(qemu);
         command
             .args(["-M", "imx8mp-evk", "-display", "none", "-nodefaults", "-monitor", "none"])
             .args(["-m", &self.memory, "-smp", &self.cpus.to_string()])
             .args(["-chardev", "stdio,id=console,signal=off"])
             .args(["-serial", "null", "-serial", "chardev:console"]);
         for drive in &self.drives {
-            command.args(["-drive", &drive.option()]);
+            command.args(["-drive", &drive.option(sockets.path())?]);
         }
         self.add_observers(&mut command);
-        let sockets = tempfile::tempdir()?;
         let (monitor, debug_port) = (sockets.path().join("qmp"), sockets.path().join("gdb"));
         command.arg("-qmp").arg(socket_option("unix:", &monitor));
         let setup = self.setup()?;
@@ -311,7 +358,7 @@ impl Machine {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
-            .with_context(|| format!("starting {}", assets.qemu.display()))?;
+            .with_context(|| format!("starting {}", qemu.display()))?;
         let witness = Witness::default();
         let port = setup.map(|setup| {
             let (witness, debug_port) = (witness.clone(), debug_port.clone());
@@ -434,10 +481,28 @@ mod tests {
     fn a_card_with_bad_sectors_is_read_through_blkdebug() {
         let drive = Drive { bad_sectors: vec![7], ..Drive::new(Slot::Emmc, "a,b.img".into()) };
         assert_eq!(
-            drive.option(),
+            drive.option(Path::new("/nowhere")).unwrap(),
             "if=sd,bus=2,id=card-usdhc3,snapshot=on,format=raw,file.driver=blkdebug,file.image.driver=file,\
              file.image.filename=a,,b.img,file.inject-error.0.event=read_aio,\
              file.inject-error.0.errno=5,file.inject-error.0.sector=7"
         );
+    }
+
+    #[test]
+    fn an_image_of_another_size_is_put_on_a_larger_card() {
+        let folder = tempfile::tempdir().unwrap();
+        let image = folder.path().join("a \"card\".img");
+        File::create(&image).unwrap().set_len(3 * SECTOR).unwrap();
+        let option = Drive::new(Slot::Sd, image.clone()).option(folder.path()).unwrap();
+        assert!(option.contains("format=vmdk"), "{option}");
+        let text = fs::read_to_string(folder.path().join("card-usdhc2.vmdk")).unwrap();
+        assert!(text.contains("RW 3 FLAT \"card-usdhc2.img\" 0\nRW 1 FLAT"), "{text}");
+        File::create(&image).unwrap().set_len(4 * SECTOR).unwrap();
+        let option = Drive::new(Slot::Sd, image.clone()).option(folder.path()).unwrap();
+        assert!(option.contains("format=raw"), "{option}");
+        for size in [0, SECTOR + 1] {
+            File::create(&image).unwrap().set_len(size).unwrap();
+            assert!(Drive::new(Slot::Sd, image.clone()).option(folder.path()).is_err());
+        }
     }
 }

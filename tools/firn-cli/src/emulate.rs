@@ -7,10 +7,11 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use clap::ValueEnum;
 use evk::{
-    assets::Assets,
+    assets::{self, Assets},
+    card::SECTOR,
     emmc::Emmc,
     gdb::{BootSwitches, Hardware, Store},
     models::usdhc::Rules,
@@ -40,7 +41,8 @@ Examples:
   firn emulate --flash flash.bin                      nothing but a download over USB"
 )]
 pub(crate) struct Arguments {
-    /// Image of the card in the SD slot; its size must be a power of two
+    /// Image of the card in the SD slot; cards are of 1, 2, 4, … GiB, and where the image ends, this one
+    /// is empty
     #[arg(long, value_name = "IMG", required_unless_present_any = ["emmc", "flash"])]
     card: Option<PathBuf>,
     /// What the boot ROM finds in front of the first partition, or gets over USB; the card's own
@@ -89,7 +91,7 @@ const ENDING: Duration = Duration::from_secs(10);
 /// Boots the board and stays until it powers off or the user leaves.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let machine = machine(arguments)?;
-    let mut session = machine.start(&Assets::locate()?)?;
+    let mut session = machine.start_in(&assets::emulator()?)?;
     eprintln!("The emulated board starts. {HOW_TO_LEAVE}");
     let ending = terminal::attach(&mut session)?;
     if let Some(path) = &arguments.trace {
@@ -127,7 +129,7 @@ fn machine(arguments: &Arguments) -> Result<Machine> {
         machine = with_card(machine, Slot::Sd, card, arguments.write);
     }
     if let Some(image) = &arguments.emmc {
-        check_card(image)?;
+        check_emmc(image)?;
         let emmc = Emmc { writable: arguments.write, ..Emmc::at(image) };
         machine = machine.emmc(emmc, &Rules::default());
         // What the firmware sees is a model. Linux meets QEMU's SD card in the same place.
@@ -180,13 +182,26 @@ fn switches(arguments: &Arguments) -> Switches {
     })
 }
 
-/// QEMU takes no other sizes, and its own message does not say which file is meant.
 fn check_card(card: &Path) -> Result<()> {
-    let length = check_file(card)?;
+    let (shown, length) = (card.display(), check_file(card)?);
+    if card.extension().is_some_and(|extension| extension == "zst") {
+        bail!("{shown} is compressed: `zstd -d {shown} -o card.img` makes a card image of it");
+    }
+    ensure!(length > 0, "{shown} is empty");
+    ensure!(
+        length.is_multiple_of(SECTOR),
+        "{shown} has {length} bytes, which are no whole sectors: it is no card image, or a part of one"
+    );
+    Ok(())
+}
+
+/// The firmware's model and QEMU's card, which Linux sees, are of one size, and QEMU takes no other ones.
+fn check_emmc(image: &Path) -> Result<()> {
+    let length = check_file(image)?;
     ensure!(
         length.is_power_of_two(),
         "{} has {length} bytes, which is not a power of two: `truncate -s {}` on a copy of it helps",
-        card.display(),
+        image.display(),
         length.next_power_of_two()
     );
     Ok(())
@@ -210,12 +225,25 @@ mod tests {
     }
 
     #[test]
-    fn a_card_of_an_impossible_size_is_refused_with_the_size_that_works() {
-        let card = file_of(3 << 20);
-        let error = check_card(card.path()).unwrap_err().to_string();
+    fn an_emmc_of_an_impossible_size_is_refused_with_the_size_that_works() {
+        let image = file_of(3 << 20);
+        let error = check_emmc(image.path()).unwrap_err().to_string();
         assert!(error.contains("truncate -s 4194304"), "{error}");
-        assert!(check_card(file_of(4 << 20).path()).is_ok());
-        assert!(check_card(file_of(0).path()).is_err());
+        assert!(check_emmc(file_of(4 << 20).path()).is_ok());
+        assert!(check_emmc(file_of(0).path()).is_err());
+    }
+
+    #[test]
+    fn a_card_image_may_have_any_whole_sectors() {
+        assert!(check_card(file_of(3 << 20).path()).is_ok());
+        for length in [0, 513] {
+            assert!(check_card(file_of(length).path()).is_err(), "{length}");
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let packed = folder.path().join("nixos.img.zst");
+        fs::write(&packed, [0; 512]).unwrap();
+        let error = check_card(&packed).unwrap_err().to_string();
+        assert!(error.contains("zstd -d"), "{error}");
     }
 
     #[test]
