@@ -15,7 +15,7 @@ Usage: card-image.sh --root DIR --flash FLASH.bin [OPTION]... OUT.img
   --root DIR            what the root file system holds; the store paths are copied into it
   --closure DIR         what closureInfo of nixpkgs makes: `store-paths` are copied, `registration` becomes
                         /nix-path-registration, which the first boot loads into the database
-  --store DIR           where the store paths are read from [default: where their names say]
+  --store DIR           the root whose /nix/store has the store paths, if it is not this machine's
   --flash FLASH.bin     boot image, written to both places in which the boot ROM looks
   --dummy-ddr-firmware  take one with dummies of the training firmware
   --firn PROGRAM        the command that writes it [default: firn]
@@ -123,8 +123,7 @@ complete_root() {
     [ -n "$closure" ] || return 0
     mkdir -p "$root/nix/store"
     while IFS= read -r path; do
-        source=$path
-        [ -z "$store" ] || source=$store/${path##*/}
+        source=$store$path
         [ -e "$source" ] || [ -L "$source" ] || die "$closure/store-paths names $path, which is not at $source"
         [ -e "$root$path" ] || [ -L "$root$path" ] || cp -a --reflink=auto "$source" "$root$path"
     done <"$closure/store-paths"

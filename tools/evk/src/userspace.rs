@@ -9,7 +9,11 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use crate::{assets::Assets, initrd::Archive};
+use crate::{
+    assets::Assets,
+    initrd::Archive,
+    tree::{Content, Tree},
+};
 
 /// First line of what the initrd prints.
 pub const BEGIN: &str = "=== userspace reached ===";
@@ -74,19 +78,47 @@ echo "told kernel base: $(sed -n 's/ T _text$//p' /proc/kallsyms)"
 
 /// What of busybox `/init` uses.
 const APPLETS: &[&str] = &[
-    "sh", "mount", "cat", "tr", "sed", "grep", "find", "hexdump", "uname", "echo", "ls", "insmod",
-    "sleep", "watchdog", "poweroff", "reboot",
+    "sh",
+    "mount",
+    "cat",
+    "tr",
+    "sed",
+    "grep",
+    "find",
+    "hexdump",
+    "uname",
+    "echo",
+    "ls",
+    "insmod",
+    "sleep",
+    "watchdog",
+    "poweroff",
+    "reboot",
+    "mkdir",
+    "ln",
+    "findfs",
+    "switch_root",
 ];
 
-/// Folders of [`Assets::modules`], and what stands in them, in the order in which they are loaded.
+/// Below `kernel/` of [`Assets::modules`], in the order in which they are loaded.
 const CARD_DRIVERS: [&str; 5] = [
-    "regulator/fixed",
-    "mmc/host/cqhci",
-    "mmc/host/sdhci",
-    "mmc/host/sdhci-pltfm",
-    "mmc/host/sdhci-esdhc-imx",
+    "drivers/regulator/fixed",
+    "drivers/mmc/host/cqhci",
+    "drivers/mmc/host/sdhci",
+    "drivers/mmc/host/sdhci-pltfm",
+    "drivers/mmc/host/sdhci-esdhc-imx",
 ];
-const WATCHDOG_DRIVER: &str = "watchdog/imx2_wdt";
+const EXT4_DRIVERS: [&str; 5] =
+    ["crypto/crc32c_generic", "lib/crc16", "fs/mbcache", "fs/jbd2/jbd2", "fs/ext4/ext4"];
+const WATCHDOG_DRIVER: &str = "drivers/watchdog/imx2_wdt";
+
+/// What the first stage of NixOS does: it mounts the root and starts what `init=` names. Not all of it: the
+/// second stage mounts the rest itself.
+const ROOT: &str = r"mkdir /mnt-root
+while ! root=$(findfs LABEL=%LABEL%); do sleep 1; done
+mount -t ext4 $root /mnt-root
+init=$(sed 's/.*init=\([^ ]*\).*/\1/' /proc/cmdline)
+exec switch_root /mnt-root /bin/sh $init";
 
 /// Where Linux finds the card in the SD slot.
 pub const CARD: &str = "/dev/mmcblk1";
@@ -151,6 +183,15 @@ impl Userspace {
         loading.doing(&format!("while [ ! -b {CARD} ]; do sleep 1; done"))
     }
 
+    /// Which goes on with `init=` on the ext4 file system of this label, on the card: the second stage.
+    #[must_use]
+    pub fn with_root(self, label: &str) -> Self {
+        let with_card = self.with_card();
+        let loading =
+            EXT4_DRIVERS.into_iter().fold(with_card, |this, module| this.loading(module, ""));
+        loading.doing(&ROOT.replace("%LABEL%", label))
+    }
+
     /// With a static program of the host's as `/bin/NAME`.
     #[must_use]
     pub fn with_program(mut self, name: &str, program: &Path) -> Self {
@@ -184,7 +225,7 @@ impl Userspace {
         }
         for (module, _) in &self.modules {
             let name = module.rsplit('/').next().unwrap_or(module);
-            let file = assets.modules.join(format!("kernel/drivers/{module}.ko.xz"));
+            let file = assets.modules.join(format!("kernel/{module}.ko.xz"));
             archive.file(&format!("lib/{name}.ko.xz"), 0o644, &read(&file)?)?;
         }
         for (name, program) in &self.programs {
@@ -215,6 +256,14 @@ impl Userspace {
                 }
             }
     }
+}
+
+/// `/bin` of a root file system whose second stage is a script.
+pub fn programs(assets: &Assets) -> Tree {
+    let busybox = Content::File(assets.busybox.clone());
+    APPLETS.iter().fold(Tree::new().with("bin/busybox", busybox), |tree, applet| {
+        tree.with(format!("bin/{applet}"), Content::Link("busybox".into()))
+    })
 }
 
 /// An initrd to be loaded behind another one, which is seen in the report's marks by its name.

@@ -100,14 +100,26 @@ impl Disk {
     }
 }
 
-/// What the `firn` command of this tree prints; it must be content. `cargo test --workspace` builds it.
+/// What the `firn` command of this tree prints; it must be content.
 pub(crate) fn firn(arguments: &[&str]) -> String {
+    run(Command::new(firn_program()).args(arguments))
+}
+
+/// The `firn` command of this tree. `cargo test --workspace` builds it.
+pub(crate) fn firn_program() -> PathBuf {
     let test = std::env::current_exe().expect("a test");
     let firn = test.ancestors().nth(2).expect("target/debug").join("firn");
     assert!(firn.is_file(), "{}: run `cargo build --package firn-cli`", firn.display());
-    let output = Command::new(firn).args(arguments).output().expect("firn");
-    assert!(output.status.success(), "firn {arguments:?}: {output:?}");
-    String::from_utf8(output.stdout).expect("text")
+    firn
+}
+
+/// What a program prints; it must be content.
+pub(crate) fn run(command: &mut Command) -> String {
+    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    let (told, complaints) = (&output.stdout, String::from_utf8_lossy(&output.stderr));
+    let told = String::from_utf8_lossy(told).into_owned();
+    assert!(output.status.success(), "{command:?}: {}\n{told}{complaints}", output.status);
+    told
 }
 
 /// A guest that misbehaves on one typed key each.

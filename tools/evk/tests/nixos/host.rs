@@ -1,0 +1,171 @@
+//! The machine that builds: a store with systems, a root that is populated, and the image made of it.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::OnceLock,
+};
+
+use evk::{
+    card::Table,
+    flash::Flash,
+    nixos::{DeviceTreeKey, Generation, System, Timeout},
+    tree::{Content, Tree},
+    userspace::{Userspace, programs},
+};
+use tempfile::TempDir;
+
+use crate::common::{assets, cards, firn_program, run};
+
+/// The label of the root that card-image.sh gives, unless told otherwise.
+const LABEL: &str = "NIXOS_SD";
+
+/// What the loader reads generations from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Source {
+    Profiles,
+    Extlinux,
+}
+
+impl Source {
+    /// What the loader calls it.
+    pub(crate) fn told(self) -> &'static str {
+        match self {
+            Self::Profiles => "profile",
+            Self::Extlinux => "extlinux",
+        }
+    }
+}
+
+/// A folder with a store, and with the root of an image.
+pub(crate) struct Host {
+    folder: TempDir,
+    system: System,
+}
+
+/// Three generations with Linux, whose initrds go on with what the card has at `init=`: a line that tells
+/// which generation it is, and what `second_stage` adds.
+pub(crate) fn real(second_stage: impl Fn(u32) -> String) -> (System, Tree) {
+    let mut system = System::real(&assets()).expect("system").on_one_cpu();
+    let mut scripts = Tree::new();
+    for generation in &mut system.generations {
+        let number = generation.number;
+        let initrd = Userspace::new(number).with_root(LABEL).initrd(&assets()).expect("initrd");
+        generation.initrd = Content::bytes(initrd);
+        let script = format!(
+            "#!/bin/sh\nexport PATH=/bin\nmount -t proc proc /proc\nmount -t sysfs sys /sys\n\
+             mount -t devtmpfs dev /dev\necho 'second stage of generation {number}'\n{}",
+            second_stage(number)
+        );
+        scripts.insert(format!("{}/init", &generation.toplevel()[1..]), Content::bytes(script));
+    }
+    (settled(system), scripts)
+}
+
+/// As the module configures them: the device tree is named.
+fn settled(system: System) -> System {
+    System { device_tree_key: DeviceTreeKey::File, timeout: Timeout::Seconds(0), ..system }
+}
+
+impl Host {
+    /// With all of `system`'s generations in its store, where `more` takes the place of their files.
+    pub(crate) fn new(system: System, more: Tree) -> Self {
+        fs::create_dir_all(cards()).expect("a folder for cards");
+        let folder =
+            tempfile::Builder::new().prefix("host-").tempdir_in(cards()).expect("a folder");
+        let store = system.store().merged(more).inside("nix/store").below("host/nix/store");
+        let root = programs(&assets())
+            .with("bin/firn", Content::File(evk::assets::target_command().expect("command")))
+            .with("etc/NIXOS", Content::bytes(""));
+        let root = ["boot", "dev", "proc", "run", "sys", "tmp", "var"]
+            .into_iter()
+            .fold(root, |root, folder| root.with(folder, Content::Folder));
+        store.merged(root.below("files")).write_to(folder.path()).expect("files");
+        let host = Self { folder, system };
+        host.write_closure();
+        host
+    }
+
+    pub(crate) fn system(&self) -> &System {
+        &self.system
+    }
+
+    /// As closureInfo of nixpkgs writes it.
+    fn write_closure(&self) {
+        let names = fs::read_dir(self.path("host/nix/store")).expect("store");
+        let mut paths: Vec<_> = names
+            .map(|name| format!("/nix/store/{}\n", name.unwrap().file_name().to_str().unwrap()))
+            .collect();
+        paths.sort();
+        fs::create_dir(self.path("closure")).expect("closure");
+        fs::write(self.path("closure/store-paths"), paths.concat()).expect("closure");
+        fs::write(self.path("closure/registration"), paths.concat()).expect("closure");
+    }
+
+    /// Populates the root so that `generation` boots.
+    pub(crate) fn populate(&self, generation: &Generation, source: Source) {
+        let tree = match source {
+            Source::Profiles => Tree::new()
+                .with("nix/var/nix/profiles/system-1-link", Content::Link(generation.toplevel()))
+                .with("nix/var/nix/profiles/system", Content::Link("system-1-link".into())),
+            Source::Extlinux => {
+                let generations = vec![generation.clone()];
+                System { generations, ..self.system.clone() }.boot_folder().below("boot")
+            }
+        };
+        tree.write_to(&self.path("files")).expect("populated");
+    }
+
+    /// The image, made by the script that the derivation runs.
+    pub(crate) fn image(&self, table: Table, more: &[&str]) -> PathBuf {
+        let flash = self.path("flash.bin");
+        fs::write(&flash, flash_bin()).expect("flash.bin");
+        let image = self.path("card.img");
+        let mut command = Command::new("sh");
+        command.arg(evk::assets::tree().join("nix/image/card-image.sh"));
+        command.env("PATH", path_with_system_folders()).arg("--firn").arg(firn_program());
+        command.arg("--root").arg(self.path("files")).arg("--closure").arg(self.path("closure"));
+        command.arg("--store").arg(self.path("host")).arg("--flash").arg(flash);
+        command.arg("--dummy-ddr-firmware").arg("--table").arg(match table {
+            Table::Gpt => "gpt",
+            Table::Mbr => "mbr",
+        });
+        run(command.args(more).arg(&image));
+        image
+    }
+
+    /// Below the host's folder.
+    pub(crate) fn path(&self, path: &str) -> PathBuf {
+        self.folder.path().join(path)
+    }
+}
+
+/// Of this tree, with dummies of the training firmware.
+fn flash_bin() -> &'static [u8] {
+    static IMAGE: OnceLock<Vec<u8>> = OnceLock::new();
+    IMAGE.get_or_init(|| {
+        let blobs = evk::models::ddr::blobs::Blobs::smallest();
+        let training = [blobs.one_d_imem, blobs.one_d_dmem, blobs.two_d_imem, blobs.two_d_dmem];
+        Flash::of_this_tree(&assets())
+            .expect("firmware")
+            .training(training)
+            .bytes()
+            .expect("flash.bin")
+    })
+}
+
+/// Debian keeps what only root has in `PATH` apart.
+fn path_with_system_folders() -> std::ffi::OsString {
+    let mut path = std::env::var_os("PATH").unwrap_or_default();
+    path.push(":/usr/local/sbin:/usr/sbin:/sbin");
+    path
+}
+
+/// Whether a file system passes e2fsck, read only.
+pub(crate) fn is_sound(image: &Path, offset: u64) -> bool {
+    let mut command = Command::new("e2fsck");
+    command.env("PATH", path_with_system_folders()).args(["-f", "-n"]);
+    let file = format!("{}?offset={offset}", image.display());
+    command.arg(file).output().expect("e2fsck").status.success()
+}
