@@ -40,7 +40,12 @@ in
     default = self.nixosModules.firn;
     # By its path, so that it counts once where both names are imported.
     firn.imports = [ ./nixos.nix ];
+    # Beside nixpkgs' own modules of these names.
+    sd-image.imports = [ ./image/sd-image.nix ];
+    repart.imports = [ ./image/repart.nix ];
   };
+
+  lib.diskoLayout = import ./image/disko.nix;
 
   nixosConfigurations = {
     imx8mp-evk = example { hostPlatform = "aarch64-linux"; };

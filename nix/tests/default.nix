@@ -12,6 +12,7 @@ let
     assertions = import ./assertions.nix tools;
     docs = import ./docs.nix tools;
     everything = import ./everything.nix tools;
+    image = import ./image.nix tools;
     install = import ./install.nix tools;
     options = import ./options.nix tools;
     settings = import ./settings.nix tools;

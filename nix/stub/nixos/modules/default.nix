@@ -9,6 +9,7 @@
     ./file-systems.nix
     ./host.nix
     ./loaders.nix
+    ./nix.nix
     ./nixpkgs.nix
     ./system.nix
     ./systemd.nix

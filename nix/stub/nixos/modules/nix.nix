@@ -1,0 +1,9 @@
+# Nix itself.
+{ lib, pkgs, ... }:
+
+{
+  options.nix.package = lib.mkOption {
+    type = lib.types.package;
+    default = pkgs.nix;
+  };
+}
