@@ -112,11 +112,12 @@ const EXT4_DRIVERS: [&str; 5] =
     ["crypto/crc32c_generic", "lib/crc16", "fs/mbcache", "fs/jbd2/jbd2", "fs/ext4/ext4"];
 const WATCHDOG_DRIVER: &str = "drivers/watchdog/imx2_wdt";
 
-/// What the first stage of NixOS does: it mounts the root and starts what `init=` names. Not all of it: the
-/// second stage mounts the rest itself.
+/// What the first stage of NixOS does: it mounts the root, and /nix if that is a part of it under another
+/// name, and starts what `init=` names, which mounts the rest itself.
 const ROOT: &str = r"mkdir /mnt-root
 while ! root=$(findfs LABEL=%LABEL%); do sleep 1; done
 mount -t ext4 $root /mnt-root
+[ -d /mnt-root/persist/nix ] && mount -o bind /mnt-root/persist/nix /mnt-root/nix
 init=$(sed 's/.*init=\([^ ]*\).*/\1/' /proc/cmdline)
 exec switch_root /mnt-root /bin/sh $init";
 

@@ -14,6 +14,7 @@ use evk::{
     tree::{Content, Tree},
     userspace::{Userspace, programs},
 };
+use serde_json::json;
 use tempfile::TempDir;
 
 use crate::common::{assets, cards, firn_program, run};
@@ -103,18 +104,33 @@ impl Host {
         fs::write(self.path("closure/registration"), paths.concat()).expect("closure");
     }
 
-    /// Populates the root so that `generation` boots.
+    /// Populates the root so that `generation` boots, as `populateCmd` does.
     pub(crate) fn populate(&self, generation: &Generation, source: Source) {
-        let tree = match source {
-            Source::Profiles => Tree::new()
-                .with("nix/var/nix/profiles/system-1-link", Content::Link(generation.toplevel()))
-                .with("nix/var/nix/profiles/system", Content::Link("system-1-link".into())),
-            Source::Extlinux => {
-                let generations = vec![generation.clone()];
-                System { generations, ..self.system.clone() }.boot_folder().below("boot")
-            }
-        };
-        tree.write_to(&self.path("files")).expect("populated");
+        let config = self.path("files/etc/firn-install.json");
+        fs::write(&config, configuration(source)).expect("configuration");
+        let (root, store) = (self.path("files"), self.path("host"));
+        let mut command = Command::new(firn_program());
+        command.args(["install", "--populate", "--config"]).arg(config).arg("--root").arg(root);
+        run(command.arg("--store").arg(store).arg(generation.toplevel()));
+    }
+
+    /// Moves /nix of the populated root to /persist/nix, where the loader does not look, and what is in
+    /// /boot to where a boot partition is made of it. The store is then a part of the root.
+    pub(crate) fn persist(&self) -> PathBuf {
+        let boot = self.path("boot");
+        let moves = [
+            ("host/nix/store", "files/nix/store"),
+            ("files/nix", "files/persist/nix"),
+            ("files/boot", "boot"),
+        ];
+        fs::create_dir_all(self.path("files/persist")).expect("persist");
+        for (from, to) in moves {
+            fs::rename(self.path(from), self.path(to)).expect("persist");
+        }
+        for empty in ["files/nix", "files/boot"] {
+            fs::create_dir(self.path(empty)).expect("mount point");
+        }
+        boot
     }
 
     /// The image, made by the script that the derivation runs.
@@ -125,8 +141,14 @@ impl Host {
         let mut command = Command::new("sh");
         command.arg(evk::assets::tree().join("nix/image/card-image.sh"));
         command.env("PATH", path_with_system_folders()).arg("--firn").arg(firn_program());
-        command.arg("--root").arg(self.path("files")).arg("--closure").arg(self.path("closure"));
-        command.arg("--store").arg(self.path("host")).arg("--flash").arg(flash);
+        command.arg("--root").arg(self.path("files")).arg("--flash").arg(flash);
+        if self.path("host/nix/store").is_dir() {
+            command
+                .arg("--closure")
+                .arg(self.path("closure"))
+                .arg("--store")
+                .arg(self.path("host"));
+        }
         command.arg("--dummy-ddr-firmware").arg("--table").arg(match table {
             Table::Gpt => "gpt",
             Table::Mbr => "mbr",
@@ -139,6 +161,20 @@ impl Host {
     pub(crate) fn path(&self, path: &str) -> PathBuf {
         self.folder.path().join(path)
     }
+}
+
+/// What the module writes for the installer.
+fn configuration(source: Source) -> String {
+    let source = match source {
+        Source::Profiles => "profiles",
+        Source::Extlinux => "extlinux",
+    };
+    let config = json!({
+        "board": "imx8mp-evk", "source": source, "boot": "/boot", "nixPrefix": "",
+        "configurationLimit": 20, "timeout": 0, "editor": true, "passwordHash": null,
+        "extraEntries": {}, "firmware": null,
+    });
+    config.to_string()
 }
 
 /// Of this tree, with dummies of the training firmware.
