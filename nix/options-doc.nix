@@ -7,7 +7,10 @@ let
 
   declared =
     (lib.evalModules {
-      modules = [ ./module/options.nix ];
+      modules = [
+        ./module/options.nix
+        ./image/options.nix
+      ];
     }).options;
 
   # The options below `tree`, a set's own switch first.

@@ -103,7 +103,7 @@ in
     (has "--table gpt --label NIXOS_SD --uuid 44444444-4444-4444-8888-888888888888 --slack 256 \"$out/"
       (image { })
     )
-    (has "--flash /nix/store/flash-image/flash.bin" (image { }))
+    (has "--flash /nix/store/flash-image-imx8mp-evk/flash.bin" (image { }))
     (lacks "--boot-dir" (image { }))
   ];
   "table" = has "--table mbr" (image {
@@ -213,7 +213,7 @@ in
       (contains "firn install --config /nix/store/firn-install.json --populate --root ./files /nix/store/" (
         withoutHashes found.populateRootCommands
       ))
-      (contains "firn write /nix/store/flash-image/flash.bin \"$img\" --copy both" (
+      (contains "firn write /nix/store/flash-image-imx8mp-evk/flash.bin \"$img\" --copy both" (
         withoutHashes found.postBuildCommands
       ))
       (equal [ ] (failures (sdImage { })))
@@ -230,7 +230,7 @@ in
     (equal "firn-gap" repart.image.repart.partitions."00-firn-gap".repartConfig.Label)
     (equal "7M" repart.image.repart.partitions."00-firn-gap".repartConfig.SizeMaxBytes)
     (contains "own-gap.sh" (withoutHashes repart.system.build.firnRepartImage.buildCommand))
-    (contains "firn write /nix/store/flash-image/flash.bin \"$image\" --copy both" (
+    (contains "firn write /nix/store/flash-image-imx8mp-evk/flash.bin \"$image\" --copy both" (
       withoutHashes repart.system.build.firnRepartImage.buildCommand
     ))
   ];
@@ -245,7 +245,7 @@ in
     (equal true (partitions.firn-state-b.priority < partitions.root.priority))
   ];
   "disko's image builder writes flash.bin into the image" =
-    contains "firn write /nix/store/flash-image/flash.bin \\\n  \"$out/firn.raw\" --copy both" (
+    contains "firn write /nix/store/flash-image-imx8mp-evk/flash.bin \\\n  \"$out/firn.raw\" --copy both" (
       withoutHashes disko.disko.imageBuilder.extraPostVM
     );
   "disko writes flash.bin to no device" = all (
