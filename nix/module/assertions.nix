@@ -49,7 +49,7 @@ let
 
   # nixpkgs says so itself, but not what for.
   refused = map lib.getName (
-    lib.filter (package: !(package.meta.available or true)) [
+    lib.filter (package: package.meta.unfree or false && !(package.meta.available or true)) [
       cfg.ddrFirmware
       cfg.firmware.package
     ]

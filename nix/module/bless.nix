@@ -49,6 +49,8 @@ in
           description = "Boot Completion Check";
           requires = [ "sysinit.target" ] ++ cfg.bless.requires;
           after = [ "sysinit.target" ] ++ cfg.bless.requires;
+          # A switch does not ask anew whether the boot was a good one.
+          unitConfig.X-OnlyManualStart = true;
         };
 
         systemd.services.firn-bless = {

@@ -27,9 +27,12 @@ in
         else
           { systemd.watchdog.runtimeTime = lib.mkDefault seconds; }
       )
-      (lib.optionalAttrs (options.boot.initrd.systemd ? settings) {
-        boot.initrd.systemd.settings.Manager.RuntimeWatchdogSec = lib.mkDefault seconds;
-      })
+      (
+        if options.boot.initrd.systemd ? settings then
+          { boot.initrd.systemd.settings.Manager.RuntimeWatchdogSec = lib.mkDefault seconds; }
+        else
+          { boot.initrd.systemd.extraConfig = "RuntimeWatchdogSec=${seconds}"; }
+      )
     ]
   );
 }

@@ -11,6 +11,7 @@ let
   groups = {
     assertions = import ./assertions.nix tools;
     docs = import ./docs.nix tools;
+    flake = import ./flake.nix tools;
     everything = import ./everything.nix tools;
     image = import ./image.nix tools;
     install = import ./install.nix tools;

@@ -91,6 +91,21 @@ lib.mapAttrs (_: case) {
   ) "the store is on /nix/store, but its profiles are on /";
   "a disk at USB: extlinux" = extlinux (ext4 "/dev/sda2") "neither an SD card nor an eMMC";
   "an NVMe disk: extlinux" = extlinux (ext4 "/dev/nvme0n1p2") "neither an SD card nor an eMMC";
+  "a device of a name that tells nothing: extlinux" =
+    extlinux (ext4 "/dev/root") "of a name that tells nothing";
+  "an encrypted file system: extlinux" = extlinux {
+    "/" = mount "ext4" "/dev/mmcblk1p2" // {
+      encrypted = {
+        enable = true;
+        label = "crypt";
+        blkDev = "/dev/mmcblk1p2";
+      };
+    };
+  } "which is encrypted";
+  "a card's partition by its path: profiles" =
+    profiles (ext4 "/dev/disk/by-path/platform-30b50000.mmc-part2") "/ is ext4";
+  "a disk at USB by its id: extlinux" =
+    extlinux (ext4 "/dev/disk/by-id/usb-Disk_0-part2") "neither an SD card nor an eMMC";
   "a file system of an unknown type: extlinux" =
     extlinux (root "auto" "/dev/mmcblk1p2") "the type of the file system at / is not given";
   "ext4 in a file: extlinux" = extlinux {

@@ -81,6 +81,13 @@ let
   manager =
     config:
     config.systemd.settings.Manager.RuntimeWatchdogSec or config.systemd.watchdog.runtimeTime or null;
+  initrdManager =
+    config:
+    let
+      inherit (config.boot.initrd) systemd;
+    in
+    systemd.settings.Manager.RuntimeWatchdogSec
+      or (lib.removePrefix "RuntimeWatchdogSec=" (lib.removeSuffix "\n" systemd.extraConfig));
 in
 {
   "firn-bless.service" = stage2 "firn-bless.service" "firn-bless.service";
@@ -133,6 +140,7 @@ in
 
   "the watchdog is served by systemd, with its driver in the initrd" = all [
     (equal "60s" (manager config))
+    (equal "60s" (initrdManager withInitrd))
     (equal true (lib.elem "imx2_wdt" config.boot.initrd.kernelModules))
   ];
   "the driver serves the watchdog as long as the loader says, unless the deadline is earlier" = all [

@@ -50,38 +50,49 @@ let
       # An initrd mounts below /sysroot, and some write so.
       locateWithin (bindsLeft - 1) (removeSuffix "/" (removePrefix "/sysroot" mount.device + inside));
 
+  # A name that is the file system's own may lead to a volume within LUKS, LVM or a RAID, if the initrd opens any.
+  hiding =
+    lib.optional (config.boot.initrd.luks.devices != { }) "boot.initrd.luks.devices"
+    ++ lib.optional (config.boot.swraid.enable or false) "boot.swraid.enable"
+    ++ lib.optional (lib.elem "dm-snapshot" config.boot.initrd.kernelModules) "LVM's dm-snapshot in boot.initrd.kernelModules";
+
   # Names of devices, the first that fits counts: what is behind it, and whether the loader can read a file system there; null: it
-  # cannot be told from the name.
+  # cannot be told.
   kinds = [
+    {
+      names = "/dev/mmcblk.*|/dev/disk/by-id/mmc-.*|/dev/disk/by-part(uuid|label)/.*|PART(UUID|LABEL)=.*";
+      what = "a partition";
+      readable = true;
+    }
+    {
+      names = "/dev/disk/by-(uuid|label)/.*|(UUID|LABEL)=.*";
+      what = "maybe a volume that the initrd opens (${lib.concatStringsSep ", " hiding})";
+      readable = if hiding == [ ] then true else null;
+    }
     {
       names = "/dev/mapper/.*|/dev/dm-[0-9]+|/dev/disk/by-id/dm-.*";
       what = "a device mapper volume (LUKS or LVM)";
       readable = false;
     }
     {
-      names = "/dev/md.*|/dev/disk/by-id/md-.*";
+      names = "/dev/md[0-9].*|/dev/md/.*|/dev/disk/by-id/md-.*";
       what = "a RAID of md";
       readable = false;
     }
     {
-      names = "/dev/bcache.*|/dev/zvol/.*|/dev/zd[0-9].*|/dev/loop.*|/dev/nbd.*|/dev/drbd.*|/dev/z?ram.*";
+      names = "/dev/(bcache|drbd|loop|nbd|ram|zd|zram)[0-9].*|/dev/zvol/.*";
       what = "not a partition";
       readable = false;
     }
     {
-      names = "/dev/(sd|hd|vd|nvme|sr|ubi|mtd|pmem).*|/dev/disk/by-(id|path)/.*(usb|nvme|ata|scsi|nvme|virtio|wwn).*";
+      names = "/dev/([hsv]d[a-z]|nvme|sr|ubi|mtd|pmem).*|/dev/disk/by-(id|path)/.*(ata|nvme|scsi|usb|virtio|wwn)-.*";
       what = "neither an SD card nor an eMMC";
       readable = false;
     }
     {
-      names = "/dev/mmcblk.*|/dev/disk/by-id/mmc-.*|/dev/disk/by-path/.*mmc.*|/dev/disk/by-part(uuid|label)/.*|PART(UUID|LABEL)=.*";
+      names = "/dev/disk/by-path/.*[.]mmc(-.*)?";
       what = "a partition";
       readable = true;
-    }
-    {
-      names = "/dev/disk/by-(uuid|label)/.*|(UUID|LABEL)=.*";
-      what = "named by what is on it";
-      readable = null;
     }
     {
       names = "/dev/[^/]+/[^/]+";
@@ -92,56 +103,43 @@ let
   kindOf =
     device:
     lib.findFirst (kind: builtins.match kind.names device != null) {
-      what = "no name of a partition";
-      readable = false;
+      what = "of a name that tells nothing";
+      readable = null;
     } kinds;
 
-  # A name that is the file system's own may lead to a volume within LUKS, LVM or a RAID, if the initrd opens any.
-  hiding =
-    lib.optional (config.boot.initrd.luks.devices != { }) "boot.initrd.luks.devices"
-    ++ lib.optional (config.boot.swraid.enable or false) "boot.swraid.enable"
-    ++ lib.optional (lib.elem "dm-snapshot" config.boot.initrd.kernelModules) "LVM's dm-snapshot in boot.initrd.kernelModules";
 in
 {
-  inherit locate mountOf;
+  inherit locate;
 
-  # Whether the loader can read `fileSystem`, and why (not): { readable = true | false | null, why }; null: it cannot be told.
+  # Whether the loader can read `fileSystem`, which must be of one of `types`, and why (not):
+  # { readable = true | false | null, why }; null: it cannot be told.
   judge =
     fileSystem: types:
     let
       device = if fileSystem.device == null then "an unknown device" else fileSystem.device;
       kind = kindOf device;
       where = "${fileSystem.mountPoint} is ${fileSystem.fsType} on ${device}";
+      isFile = lib.any (option: option == "loop" || hasPrefix "loop=" option) fileSystem.options;
     in
-    if fileSystem.fsType == "auto" && (kind.readable != false) then
-      {
-        readable = null;
-        why = "the type of the file system at ${fileSystem.mountPoint} is not given";
-      }
-    else if fileSystem.fsType != "auto" && !(lib.elem fileSystem.fsType types) then
+    if fileSystem.fsType != "auto" && !(lib.elem fileSystem.fsType types) then
       {
         readable = false;
         why = "${where}, and the loader reads ${lib.concatStringsSep " and " types} there";
       }
-    else if fileSystem.encrypted.enable or false then
+    else if isFile || fileSystem.encrypted.enable or false then
       {
         readable = false;
-        why = "${where}, which is encrypted";
+        why = "${where}, which is ${if isFile then "a file" else "encrypted"}";
       }
-    else if lib.any (option: option == "loop" || hasPrefix "loop=" option) fileSystem.options then
+    else if kind.readable != true then
       {
-        readable = false;
-        why = "${where}, which is a file";
+        inherit (kind) readable;
+        why = "${where}, which is ${kind.what}";
       }
-    else if kind.readable == null && hiding != [ ] then
+    else if fileSystem.fsType == "auto" then
       {
         readable = null;
-        why = "${where}, which may be a volume that the initrd opens (${lib.concatStringsSep ", " hiding})";
-      }
-    else if kind.readable == false then
-      {
-        readable = false;
-        why = "${where}, which is ${kind.what}";
+        why = "the type of the file system at ${fileSystem.mountPoint} is not given";
       }
     else
       {

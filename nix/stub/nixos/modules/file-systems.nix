@@ -35,9 +35,19 @@ let
           type = types.bool;
           default = false;
         };
-        encrypted.enable = mkOption {
-          type = types.bool;
-          default = false;
+        encrypted = {
+          enable = mkOption {
+            type = types.bool;
+            default = false;
+          };
+          label = mkOption {
+            type = types.nullOr types.str;
+            default = null;
+          };
+          blkDev = mkOption {
+            type = types.nullOr types.str;
+            default = null;
+          };
         };
       };
       config.device = lib.mkIf (config.label != null) (
