@@ -9,6 +9,7 @@ mod card;
 mod install;
 mod list;
 mod lock;
+mod pending;
 mod register;
 mod report;
 
@@ -43,6 +44,7 @@ use crate::output::print;
 #[command(after_help = "Examples:
   firn state show                      what the running system's loader knows
   firn state bless                     this boot was a good one; no rollback, no more tries
+  firn state pending && reboot         leave a boot that has still to prove itself
   firn state set-default 42            boot generation 42 from now on
   firn state boot-once 41              the next boot only
   firn state --card card.img show --json")]
@@ -79,6 +81,10 @@ enum Operation {
         #[arg(long)]
         force: bool,
     },
+    /// Whether this boot is a try that nobody has blessed yet: exit code 0 if so, 1 if not
+    ///
+    /// A try whose record cannot be read counts as one: whoever asks is about to end it by a reboot.
+    Pending,
     /// Make the record blank: no default, nothing counted
     Clear {
         /// Do not ask
@@ -111,6 +117,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
 
 /// Like [`run`], with the answer in `output`.
 fn answer(arguments: &Arguments, output: &mut Vec<u8>) -> Result<ExitCode> {
+    if let Operation::Pending = arguments.operation {
+        ensure!(arguments.card.is_none(), "pending is about the system that runs: without --card");
+        let (code, sentence) = pending::answer(&arguments.root)?;
+        output.write_all(sentence.as_bytes())?;
+        return Ok(code);
+    }
     let account = match arguments.card {
         Some(_) => None,
         None => Some(Account::read(&arguments.root)?),
@@ -231,7 +243,7 @@ fn edit(
                  /proc/device-tree/chosen); name it: firn state bless GENERATION",
             )?));
         }
-        Operation::Show | Operation::Clear { .. } => {}
+        Operation::Show | Operation::Pending | Operation::Clear { .. } => {}
     }
     Ok(())
 }

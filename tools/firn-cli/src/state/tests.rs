@@ -121,12 +121,29 @@ impl Bench {
 
     /// Runs `firn state` with these words for the running system below this folder.
     fn run(&self, words: &str) -> Result<String> {
+        self.exits(words).map(|(_, output)| output)
+    }
+
+    /// Like [`run`](Self::run), with the exit code.
+    fn exits(&self, words: &str) -> Result<(ExitCode, String)> {
         let root = self.path("").display().to_string();
         let words = ["state"].into_iter().chain(words.split_whitespace());
         let line = Line::try_parse_from(words.chain(["--root", &root]))?;
         let mut output = Vec::new();
-        answer(&line.arguments, &mut output)?;
-        Ok(String::from_utf8(output).unwrap())
+        let code = answer(&line.arguments, &mut output)?;
+        Ok((code, String::from_utf8(output).unwrap()))
+    }
+
+    /// The loader boots generation 42 as the first try of three, with 41 to go back to.
+    fn tries(&self) {
+        self.boots(&id(42));
+        self.property("firn,try", &[0, 0, 0, 1, 0, 0, 0, 3]);
+        self.on_card("bless 41").unwrap();
+        let ids = [id(42), id(41)];
+        let candidates = ids.each_ref().map(|id| candidate(id));
+        let mut store = self.loader();
+        let decision = policy::decide(store.record(), &situation(&candidates)).unwrap();
+        store.write(&decision.write.unwrap()).unwrap();
     }
 
     /// Likewise, for the card's image.
@@ -502,6 +519,55 @@ fn clear_makes_room_where_something_else_lies() {
     bench.on_card("clear").unwrap();
     bench.on_card("bless 41").unwrap();
     assert_eq!(bench.shown()["lastGood"], id(41));
+}
+
+// --- On trial --------------------------------------------------------------------------------------------
+
+#[test]
+fn a_try_is_pending_until_it_is_blessed() {
+    let bench = Bench::new();
+    bench.tries();
+    let pending = "this boot is try 1 of 3, and has not been blessed\n".to_owned();
+    assert_eq!(bench.exits("pending").unwrap(), (ExitCode::SUCCESS, pending));
+    bench.run("bless").unwrap();
+    let blessed = "this boot was try 1 of 3, and has been blessed\n".to_owned();
+    assert_eq!(bench.exits("pending").unwrap(), (ExitCode::FAILURE, blessed));
+}
+
+#[test]
+fn asking_whether_a_boot_is_pending_writes_nothing() {
+    let bench = Bench::new();
+    bench.tries();
+    let before = bench.bytes();
+    bench.run("pending").unwrap();
+    assert!(bench.bytes() == before);
+}
+
+#[test]
+fn a_boot_that_is_no_try_is_not_pending() {
+    let bench = Bench::new();
+    bench.boots(&id(42));
+    let (code, sentence) = bench.exits("pending").unwrap();
+    assert_eq!((code, &*sentence), (ExitCode::FAILURE, "this boot is not a try\n"));
+}
+
+#[test]
+fn a_try_whose_record_cannot_be_read_is_pending() {
+    let bench = Bench::new();
+    bench.tries();
+    bench.run("bless").unwrap();
+    fs::remove_file(bench.path("dev/mmcblk1")).unwrap();
+    assert_eq!(bench.exits("pending").unwrap().0, ExitCode::SUCCESS);
+}
+
+#[test]
+fn a_boot_without_firn_is_neither_and_a_card_is_not_asked_about() {
+    let bench = Bench::new();
+    let error = bench.run("pending").unwrap_err().to_string();
+    assert!(error.contains("was not booted by Firn"), "{error}");
+    bench.boots(&id(42));
+    let error = bench.run("pending --card card.img").unwrap_err().to_string();
+    assert!(error.contains("without --card"), "{error}");
 }
 
 // --- JSON ------------------------------------------------------------------------------------------------
