@@ -6,7 +6,7 @@
   withOptee ? false,
 }:
 
-(arm-trusted-firmware-imx8mp.override { inherit withOptee; }).overrideAttrs {
+(arm-trusted-firmware-imx8mp.override { inherit withOptee; }).overrideAttrs (_: {
   pname = "arm-trusted-firmware-imx8mp-nxp";
   version = "lf-6.12.20-2.0.0";
 
@@ -20,4 +20,4 @@
   # nixpkgs' are for mainline, about a blob of another platform.
   patches = [ ];
   postPatch = "";
-}
+})

@@ -5,8 +5,12 @@
 let
   # On bare metal, for a C library that nobody uses.
   bareMetal = pkgs.pkgsCross.aarch64-embedded;
-  # TF-A and OP-TEE come with build systems for Linux's compiler.
-  board = pkgs.pkgsCross.aarch64-multiplatform;
+  # Kernel, TF-A and OP-TEE come with build systems for Linux's compiler: the board's own packages, where they are not at hand.
+  board =
+    if pkgs.stdenv.hostPlatform.isAarch64 && pkgs.stdenv.hostPlatform.isLinux then
+      pkgs
+    else
+      pkgs.pkgsCross.aarch64-multiplatform;
 
   # Images are put together where builds run.
   firn-cli-of-build = pkgs.buildPackages.callPackage ./firn-cli.nix { };
@@ -31,7 +35,13 @@ let
       armTrustedFirmware = packages.arm-trusted-firmware-imx8mp;
     };
 
-    linux-imx = board.callPackage ./linux-imx.nix { };
+    linux-imx = board.callPackage ./linux-imx.nix {
+      # Those that nixpkgs gives every kernel: where NixOS has the helpers that a kernel calls.
+      kernelPatches = [
+        board.kernelPatches.bridge_stp_helper
+        board.kernelPatches.request_key_helper
+      ];
+    };
   };
 in
 packages

@@ -11,8 +11,8 @@ let
   groups = {
     assertions = import ./assertions.nix tools;
     docs = import ./docs.nix tools;
-    everything = import ./everything.nix tools;
     flake = import ./flake.nix tools;
+    everything = import ./everything.nix tools;
     image = import ./image.nix tools;
     install = import ./install.nix tools;
     options = import ./options.nix tools;

@@ -209,6 +209,10 @@ lib.genAttrs [
   buildLinux = lib.makeOverridable (
     args: stdenv.mkDerivation ({ pname = "linux"; } // removeAttrs args [ "extraMeta" ])
   );
+  kernelPatches = lib.genAttrs [ "bridge_stp_helper" "request_key_helper" ] (name: {
+    inherit name;
+    patch = tool name;
+  });
   linuxKernel.manualConfig = pkgs.buildLinux;
   linuxPackagesFor = kernel: { inherit kernel; };
   linux = stdenv.mkDerivation {
