@@ -8,7 +8,6 @@ mod ddr;
 mod emulate;
 mod entries;
 mod file_device;
-#[allow(dead_code, reason = "`firn install` calls it")]
 mod firmware;
 mod image;
 mod install;
@@ -35,6 +34,7 @@ enum Command {
     #[cfg(feature = "host")]
     Emulate(emulate::Arguments),
     Entries(entries::Arguments),
+    Firmware(firmware::Arguments),
     Image(image::Arguments),
     Install(install::Arguments),
     State(state::Arguments),
@@ -48,6 +48,7 @@ fn main() -> ExitCode {
         #[cfg(feature = "host")]
         Command::Emulate(arguments) => emulate::run(&arguments).map(|()| ExitCode::SUCCESS),
         Command::Entries(arguments) => entries::run(&arguments),
+        Command::Firmware(arguments) => firmware::run(&arguments),
         Command::Image(arguments) => image::run(&arguments),
         Command::Install(arguments) => install::run(&arguments),
         Command::State(arguments) => state::run(&arguments),

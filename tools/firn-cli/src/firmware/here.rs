@@ -48,7 +48,7 @@ impl Here {
 }
 
 /// Whether the device tree is one for the board.
-fn is_board(root: &Path) -> Result<bool> {
+pub(super) fn is_board(root: &Path) -> Result<bool> {
     let path = root.join("proc/device-tree/compatible");
     let bytes = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
     Ok(bytes.split(|&byte| byte == 0).any(|name| name == BOARD.compatible.as_bytes()))

@@ -26,6 +26,7 @@ use firn::{
     board::BOARD,
     image::{inspect::Source, target::Target},
 };
+use rustix::fs::{Advice, fadvise};
 
 /// Build and inspect flash.bin, what the boot ROM starts.
 #[derive(clap::Args)]
@@ -71,6 +72,8 @@ impl FileSource {
     /// Opens `path`.
     pub(crate) fn open(path: &Path) -> Result<Self> {
         let file = File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
+        // What was written through a partition, or another node, is not in the pages of this one.
+        let _ = fadvise(&file, 0, None, Advice::DontNeed);
         let kind = file.metadata().with_context(|| format!("{}", path.display()))?.file_type();
         ensure!(
             kind.is_file() || kind.is_block_device(),

@@ -6,6 +6,8 @@ use anyhow::{Context as _, Result, ensure};
 use firn::{menu::password, nixos::loader_entries};
 use serde::Deserialize;
 
+use crate::firmware;
+
 /// Longest name of an extra entry.
 const MAX_NAME: usize = 64;
 
@@ -37,9 +39,9 @@ pub(crate) struct Config {
     /// Further loader entries, by their names.
     #[serde(default)]
     pub(crate) extra_entries: BTreeMap<String, String>,
-    /// What becomes of flash.bin.
+    /// The board's own firmware.
     #[serde(default)]
-    pub(crate) firmware: Option<serde_json::Value>,
+    pub(crate) firmware: Option<firmware::Settings>,
 }
 
 /// What the loader reads generations from.

@@ -35,7 +35,7 @@ use self::{
     systems::Systems,
     writer::Writer,
 };
-use crate::output::print;
+use crate::{firmware::after_install, output::print};
 
 /// Make a system boot: what NixOS calls when a configuration is switched to.
 ///
@@ -103,7 +103,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     }
     let text: String = said.iter().map(|line| format!("firn: {line}\n")).collect();
     print(text)?;
-    installed.map(|()| ExitCode::SUCCESS)
+    installed?;
+    // Last: until then nothing may be lost by it. An image gets its flash.bin from whoever makes it.
+    if let Some(firmware) = config.firmware.as_ref().filter(|_| !arguments.populate) {
+        after_install(firmware, root)?;
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 /// The toplevel that a path leads to.
@@ -140,9 +145,6 @@ impl Installation<'_> {
         match self.config.source {
             Source::Profiles => profiles::install(self)?,
             Source::Extlinux => extlinux::install(self)?,
-        }
-        if self.config.firmware.is_some() {
-            self.say("flash.bin is left as it is: `firn write` updates it".to_owned());
         }
         Ok(())
     }

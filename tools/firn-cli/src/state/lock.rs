@@ -19,7 +19,7 @@ const POLL: Duration = Duration::from_millis(10);
 /// (systemd, "Locking Block Device Access"): it needs no folder, names the same card whatever path was used,
 /// and keeps udev from probing meanwhile. Opening it exclusively (`O_EXCL`) would be stronger, but
 /// the kernel refuses that while a partition of the card is mounted, as the running system's is.
-pub(super) struct Lock {
+pub(crate) struct Lock {
     _file: File,
 }
 
@@ -28,7 +28,7 @@ impl Lock {
     ///
     /// # Errors
     /// It cannot be opened, or somebody holds the lock for too long.
-    pub(super) fn take(path: &Path) -> Result<Self> {
+    pub(crate) fn take(path: &Path) -> Result<Self> {
         Self::take_within(path, PATIENCE)
     }
 

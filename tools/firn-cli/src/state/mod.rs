@@ -31,7 +31,7 @@ use card::Card;
 pub(crate) use install::{Keepers, Kept};
 use list::List;
 pub(crate) use list::toplevel;
-use lock::Lock;
+pub(crate) use lock::Lock;
 use report::Report;
 
 use crate::output::print;

@@ -1,12 +1,11 @@
 //! Writing, and reading back.
 
-use std::{fs::File, os::unix::fs::FileExt as _, time::Duration};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use indicatif::{ProgressBar, ProgressStyle};
-use rustix::fs::{Advice, fadvise};
 
-use super::payload::Payload;
+use super::{hardware::Medium, payload::Payload};
 
 /// Bytes that are read or written at once.
 const CHUNK: usize = 1 << 20;
@@ -14,19 +13,19 @@ const CHUNK: usize = 1 << 20;
 const HEAD: usize = 512;
 
 /// One copy of a payload.
-pub(super) struct Copy<'a> {
-    pub(super) payload: &'a Payload,
-    pub(super) file: &'a File,
+pub(crate) struct Copy<'a> {
+    pub(crate) payload: &'a Payload,
+    pub(crate) file: &'a dyn Medium,
     /// Where it goes, in bytes.
-    pub(super) offset: u64,
+    pub(crate) offset: u64,
     /// What a user calls the file.
-    pub(super) name: String,
+    pub(crate) name: String,
 }
 
 impl Copy<'_> {
     /// Writes and compares. Until all else is known to be there, there is no head, which a boot ROM
     /// would believe.
-    pub(super) fn run(&self) -> Result<()> {
+    pub(crate) fn run(&self) -> Result<()> {
         self.remove_head()?;
         self.write_body()?;
         self.compare_body()?;
@@ -38,9 +37,13 @@ impl Copy<'_> {
         Ok(())
     }
 
+    /// What follows is written only when the head is known to be gone: a board that believed it would
+    /// start half an image.
     fn remove_head(&self) -> Result<()> {
         self.write(0, &[0; HEAD])?;
-        self.sync()
+        self.sync()?;
+        self.file.forget_cache();
+        self.compare(0, &[0; HEAD])
     }
 
     fn write_body(&self) -> Result<()> {
@@ -49,7 +52,7 @@ impl Copy<'_> {
             let skipped = if at == 0 { HEAD.min(chunk.len()) } else { 0 };
             self.write(at + skipped as u64, &chunk[skipped..])?;
             // What only sits in memory is no progress.
-            self.file.sync_data().with_context(|| format!("cannot write to {}", self.name))?;
+            self.sync()?;
             progress.inc(chunk.len() as u64);
             Ok(())
         })
@@ -63,7 +66,7 @@ impl Copy<'_> {
     }
 
     fn compare_body(&self) -> Result<()> {
-        self.forget_cache();
+        self.file.forget_cache();
         let progress = progress("comparing", self.payload.size());
         self.for_each_chunk(|at, chunk| {
             let skipped = if at == 0 { HEAD.min(chunk.len()) } else { 0 };
@@ -74,24 +77,21 @@ impl Copy<'_> {
     }
 
     fn compare_head(&self) -> Result<()> {
-        self.forget_cache();
+        self.file.forget_cache();
         let mut head = [0; HEAD];
         self.payload.read_at(0, &mut head)?;
         self.compare(0, &head)
-    }
-
-    /// What counts is what is on the medium, not what the kernel remembers of it.
-    fn forget_cache(&self) {
-        // A whole range cannot be given up where others map it; there is nothing to do about that.
-        let _ = fadvise(self.file, 0, None, Advice::DontNeed);
     }
 
     fn compare(&self, at: u64, wanted: &[u8]) -> Result<()> {
         let place = self.offset + at;
         let mut found = vec![0; wanted.len()];
         self.file
-            .read_exact_at(&mut found, place)
+            .read_at(place, &mut found)
             .with_context(|| format!("cannot read {} back at {place:#x}", self.name))?;
+        if found == wanted {
+            return Ok(());
+        }
         let Some(wrong) = found.iter().zip(wanted).position(|(found, wanted)| found != wanted)
         else {
             return Ok(());
@@ -121,12 +121,12 @@ impl Copy<'_> {
 
     fn write(&self, at: u64, bytes: &[u8]) -> Result<()> {
         let place = self.offset + at;
-        let written = self.file.write_all_at(bytes, place);
+        let written = self.file.write_at(place, bytes);
         written.with_context(|| format!("cannot write to {} at {place:#x}", self.name))
     }
 
     fn sync(&self) -> Result<()> {
-        self.file.sync_all().with_context(|| format!("cannot write to {}", self.name))
+        self.file.sync().with_context(|| format!("cannot write to {}", self.name))
     }
 }
 

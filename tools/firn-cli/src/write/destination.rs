@@ -1,19 +1,19 @@
 //! Where it is written to: a whole device, or a file that stands for one.
 
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::{self, File},
     io::{Seek as _, SeekFrom},
-    os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _},
+    os::unix::fs::FileTypeExt as _,
     path::{Path, PathBuf},
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-use super::system::System;
+use super::{hardware::Medium, system::System};
 
 /// A device or image, not yet opened for writing.
 #[derive(Debug)]
-pub(super) struct Destination {
+pub(crate) struct Destination {
     path: PathBuf,
     size: u64,
     /// The kernel's name, `sdb`; none for a file.
@@ -24,7 +24,7 @@ pub(super) struct Destination {
 
 impl Destination {
     /// What `path` leads to.
-    pub(super) fn find(system: &System, path: &Path) -> Result<Self> {
+    pub(crate) fn find(system: &System, path: &Path) -> Result<Self> {
         let shown = path.display();
         let path = fs::canonicalize(path).with_context(|| format!("cannot find {shown}"))?;
         let kind = fs::metadata(&path)?.file_type();
@@ -43,35 +43,35 @@ impl Destination {
         Ok(Self { path, size, device: Some(name), description })
     }
 
-    pub(super) fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
     /// What a user calls it.
-    pub(super) fn name(&self) -> String {
+    pub(crate) fn name(&self) -> String {
         self.path.display().to_string()
     }
 
     /// In bytes.
-    pub(super) fn size(&self) -> u64 {
+    pub(crate) fn size(&self) -> u64 {
         self.size
     }
 
-    pub(super) fn is_device(&self) -> bool {
+    pub(crate) fn is_device(&self) -> bool {
         self.device.is_some()
     }
 
     /// The kernel's name of the device.
-    pub(super) fn device(&self) -> Option<&str> {
+    pub(crate) fn device(&self) -> Option<&str> {
         self.device.as_deref()
     }
 
-    pub(super) fn description(&self) -> &str {
+    pub(crate) fn description(&self) -> &str {
         &self.description
     }
 
     /// Who uses it, or one of its partitions.
-    pub(super) fn users(&self, system: &System) -> Result<Vec<String>> {
+    pub(crate) fn users(&self, system: &System) -> Result<Vec<String>> {
         let devices = match &self.device {
             Some(device) => vec![device.clone()],
             None => system.loops_over(&self.path),
@@ -86,15 +86,12 @@ impl Destination {
         Ok(users)
     }
 
-    /// Opens it. A device is claimed as mount(8) does, so that the kernel refuses what is in use and
-    /// was not noticed; not so if it may be in use.
-    pub(super) fn open(&self, in_use: bool) -> Result<File> {
-        let mut options = OpenOptions::new();
-        options.read(true).write(true);
-        if self.is_device() && !in_use {
-            options.custom_flags(rustix::fs::OFlags::EXCL.bits().cast_signed());
-        }
-        options.open(&self.path).with_context(|| format!("cannot write to {}", self.name()))
+    /// Opens it. A device is claimed, so that the kernel refuses what is in use and was not noticed; not
+    /// so if it may be in use.
+    pub(crate) fn open(&self, system: &System, in_use: bool) -> Result<Box<dyn Medium>> {
+        let exclusively = self.is_device() && !in_use;
+        let opened = system.hardware.open(&self.path, exclusively);
+        opened.with_context(|| format!("cannot write to {}", self.name()))
     }
 }
 

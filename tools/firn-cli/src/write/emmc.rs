@@ -4,12 +4,7 @@
 //! one if that is bad. So the other one is written first and named last. The register is reached
 //! through mmc-utils; the kernel has no file for it.
 
-use std::{
-    fs::{self, OpenOptions},
-    io::ErrorKind,
-    path::PathBuf,
-    process::Command,
-};
+use std::{fs, io::ErrorKind, path::PathBuf};
 
 use anyhow::{Context as _, Result, bail, ensure};
 
@@ -19,7 +14,7 @@ use super::{
 
 /// Writes the partition that is not in use, then switches to it; with `--copy both`, writes the
 /// other one, which then is not in use, too.
-pub(super) fn write(
+pub(crate) fn write(
     arguments: &Arguments,
     system: &System,
     payload: &Payload,
@@ -57,7 +52,7 @@ pub(super) fn write(
 }
 
 /// What to tell whoever has written to an eMMC's user area while the boot ROM starts something else.
-pub(super) fn started_elsewhere(system: &System, destination: &Destination) -> Option<String> {
+pub(crate) fn started_elsewhere(system: &System, destination: &Destination) -> Option<String> {
     // Most destinations are no eMMC.
     let emmc = Emmc::find(system, destination).ok()?;
     match emmc.active() {
@@ -75,8 +70,26 @@ pub(super) fn started_elsewhere(system: &System, destination: &Destination) -> O
     }
 }
 
+/// Refuses an eMMC whose user area the boot ROM does not start: what is written there would serve nobody.
+pub(crate) fn check_starts_user_area(system: &System, destination: &Destination) -> Result<()> {
+    // Most destinations are no eMMC.
+    let Ok(emmc) = Emmc::find(system, destination) else { return Ok(()) };
+    let name = destination.name();
+    let active = emmc.active().with_context(|| {
+        format!("whether the board starts {name} or a boot partition of it is not known")
+    })?;
+    match active {
+        Some(partition) => bail!(
+            "the board starts {}, not {name} itself: say --emmc-boot to write to boot partitions",
+            emmc.name(partition)
+        ),
+        None => Ok(()),
+    }
+}
+
+/// One of an eMMC's two boot partitions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum BootPartition {
+pub(crate) enum BootPartition {
     One,
     Two,
 }
@@ -107,7 +120,7 @@ impl BootPartition {
 }
 
 /// An eMMC with its boot partitions.
-struct Emmc<'a> {
+pub(crate) struct Emmc<'a> {
     system: &'a System,
     /// Its user area's node.
     node: PathBuf,
@@ -115,7 +128,8 @@ struct Emmc<'a> {
 }
 
 impl<'a> Emmc<'a> {
-    fn find(system: &'a System, destination: &Destination) -> Result<Self> {
+    /// The eMMC that a device is.
+    pub(crate) fn find(system: &'a System, destination: &Destination) -> Result<Self> {
         let shown = destination.name();
         let device = destination.device().with_context(|| {
             format!("{shown} is a file; --emmc-boot writes to a device, such as /dev/mmcblk2")
@@ -131,16 +145,18 @@ impl<'a> Emmc<'a> {
         format!("{}{}", self.device, partition.suffix())
     }
 
-    fn path(&self, partition: BootPartition) -> PathBuf {
+    /// A partition's node.
+    pub(crate) fn path(&self, partition: BootPartition) -> PathBuf {
         self.system.dev.join(self.device_of(partition))
     }
 
-    fn name(&self, partition: BootPartition) -> String {
+    /// What a user calls a partition.
+    pub(crate) fn name(&self, partition: BootPartition) -> String {
         self.path(partition).display().to_string()
     }
 
     /// Refuses a partition that is too small or in use.
-    fn check(&self, partition: BootPartition, payload: &Payload) -> Result<()> {
+    pub(crate) fn check(&self, partition: BootPartition, payload: &Payload) -> Result<()> {
         let device = self.device_of(partition);
         let blocks = self.system.attribute(&device, "size").and_then(|size| size.parse().ok());
         let size = blocks.map(|blocks: u64| blocks.saturating_mul(512));
@@ -153,7 +169,7 @@ impl<'a> Emmc<'a> {
     }
 
     /// Writes one partition, for which its write protection is lifted.
-    fn put(&self, partition: BootPartition, payload: &Payload) -> Result<()> {
+    pub(crate) fn put(&self, partition: BootPartition, payload: &Payload) -> Result<()> {
         let lock = self.system.blocks.join(self.device_of(partition)).join("force_ro");
         let set = |value| {
             fs::write(&lock, value).with_context(|| format!("cannot write to {}", lock.display()))
@@ -166,13 +182,13 @@ impl<'a> Emmc<'a> {
 
     fn write_unlocked(&self, partition: BootPartition, payload: &Payload) -> Result<()> {
         let path = self.path(partition);
-        let file = OpenOptions::new().read(true).write(true).open(&path);
+        let file = self.system.hardware.open(&path, false);
         let file = file.with_context(|| format!("cannot write to {}", path.display()))?;
-        Copy { payload, file: &file, offset: 0, name: self.name(partition) }.run()
+        Copy { payload, file: &*file, offset: 0, name: self.name(partition) }.run()
     }
 
     /// The partition that the boot ROM starts; none if it starts the user area, or nothing.
-    fn active(&self) -> Result<Option<BootPartition>> {
+    pub(crate) fn active(&self) -> Result<Option<BootPartition>> {
         let text = self.mmc(&["extcsd", "read"])?;
         let config = partition_config(&text).with_context(|| {
             format!("`mmc extcsd read {}` does not tell PARTITION_CONFIG", self.node.display())
@@ -186,7 +202,7 @@ impl<'a> Emmc<'a> {
     }
 
     /// Has the boot ROM start `partition` from the next reset on.
-    fn switch_to(&self, partition: BootPartition) -> Result<()> {
+    pub(crate) fn switch_to(&self, partition: BootPartition) -> Result<()> {
         self.mmc(&["bootpart", "enable", &partition.number().to_string(), "1"])?;
         let name = self.name(partition);
         ensure!(
@@ -199,9 +215,7 @@ impl<'a> Emmc<'a> {
 
     /// Runs mmc-utils on the eMMC; returns what it prints.
     fn mmc(&self, words: &[&str]) -> Result<String> {
-        let mut command = Command::new(&self.system.mmc);
-        command.args(words).arg(&self.node);
-        let output = match command.output() {
+        let output = match self.system.hardware.mmc(words, &self.node) {
             Err(error) if error.kind() == ErrorKind::NotFound => {
                 bail!("the program `mmc` is missing: install mmc-utils")
             }

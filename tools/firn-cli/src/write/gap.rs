@@ -23,7 +23,7 @@ const KNOWN: &str = "this is ";
 const OWN_NAMES: [&str; 4] = ["firn", "bootloader", "u-boot", "uboot"];
 
 /// Refuses a range of bytes that is not free.
-pub(super) fn check(card: &Path, range: Range<u64>) -> Result<()> {
+pub(crate) fn check(card: &Path, range: Range<u64>) -> Result<()> {
     let shown = card.display();
     let device = FileDevice::open(card).with_context(|| format!("cannot read {shown}"))?;
     let device: SharedDevice = Rc::new(RefCell::new(device));

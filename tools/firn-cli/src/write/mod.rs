@@ -3,14 +3,18 @@
 //! Nothing is written before it is known what would be lost; everything that was written is read
 //! back. The first block comes last, so that a boot ROM that finds half an image takes the other copy.
 
-mod copy;
-mod destination;
-mod emmc;
-mod gap;
-mod payload;
-mod system;
+pub(crate) mod copy;
+pub(crate) mod destination;
+pub(crate) mod emmc;
+pub(crate) mod gap;
+pub(crate) mod hardware;
+pub(crate) mod payload;
+pub(crate) mod system;
 
-use std::{io::IsTerminal as _, path::PathBuf};
+use std::{
+    io::IsTerminal as _,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Result, bail, ensure};
 use clap::ValueEnum;
@@ -85,7 +89,7 @@ impl Which {
 
 /// Checks, asks, writes, compares.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
-    write(arguments, &System::real())
+    write(arguments, &System::below(Path::new("/")))
 }
 
 fn write(arguments: &Arguments, system: &System) -> Result<()> {
@@ -96,7 +100,7 @@ fn write(arguments: &Arguments, system: &System) -> Result<()> {
         payload.check_is_real()?;
     }
     if arguments.emmc_boot {
-        payload.check_is_flash()?;
+        payload.flash()?;
         return emmc::write(arguments, system, &payload, &destination);
     }
     let offsets = match payload.kind() {
@@ -113,9 +117,9 @@ fn write(arguments: &Arguments, system: &System) -> Result<()> {
         }
     }
     confirm(arguments, &payload, &destination)?;
-    let file = destination.open(arguments.in_use)?;
+    let file = destination.open(system, arguments.in_use)?;
     for &offset in offsets {
-        Copy { payload: &payload, file: &file, offset, name: destination.name() }.run()?;
+        Copy { payload: &payload, file: &*file, offset, name: destination.name() }.run()?;
     }
     if let Some(warning) = emmc::started_elsewhere(system, &destination) {
         eprintln!("warning: {warning}");
@@ -168,7 +172,8 @@ fn confirm(arguments: &Arguments, payload: &Payload, destination: &Destination) 
     ))
 }
 
-fn ask(statement: &str) -> Result<()> {
+/// Asks whether to do so; an error if it is not wanted, or nobody is there to say so.
+pub(crate) fn ask(statement: &str) -> Result<()> {
     ensure!(std::io::stdin().is_terminal(), "{statement}: say --yes to do so");
     eprint!("{statement}. Write it? [y/N] ");
     let mut answer = String::new();
@@ -177,5 +182,7 @@ fn ask(statement: &str) -> Result<()> {
     Ok(())
 }
 
+#[cfg(test)]
+pub(crate) mod machine;
 #[cfg(test)]
 mod tests;

@@ -20,7 +20,7 @@ const BLOCK: u64 = 512;
 
 /// What a file is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     /// A boot image.
     Flash,
     /// An image of a card.
@@ -29,17 +29,19 @@ pub(super) enum Kind {
 
 /// A file to be written, which has been looked at.
 #[derive(Debug)]
-pub(super) struct Payload {
+pub(crate) struct Payload {
     path: PathBuf,
     file: File,
     size: u64,
+    /// What it holds for the boot ROM; several copies if it is a card.
+    images: Vec<Image>,
     kind: Kind,
     has_dummies: bool,
 }
 
 impl Payload {
     /// Opens a file and refuses it if it is damaged.
-    pub(super) fn open(path: &Path) -> Result<Self> {
+    pub(crate) fn open(path: &Path) -> Result<Self> {
         let source = FileSource::open(path)?;
         let images = survey(&source, BOARD.image);
         let shown = path.display();
@@ -57,7 +59,11 @@ impl Payload {
         let problems = || images.iter().flat_map(|image| &image.problems);
         let is_dummy = |code| code == Code::DummyTrainingFirmware;
         if let Some(problem) = problems().find(|problem| !is_dummy(problem.code)) {
-            bail!("{shown} is damaged: [{}] {}", problem.code, problem.text);
+            let what = match problem.code {
+                Code::BootImageForeign => "is not for this board",
+                _ => "is damaged",
+            };
+            bail!("{shown} {what}: [{}] {}", problem.code, problem.text);
         }
         let has_dummies = problems().next().is_some();
         let size = source.size();
@@ -65,30 +71,30 @@ impl Payload {
             check_size(path, size, &images)?;
         }
         let file = File::open(path).with_context(|| format!("cannot open {shown}"))?;
-        Ok(Self { path: path.to_owned(), file, size, kind, has_dummies })
+        Ok(Self { path: path.to_owned(), file, size, images, kind, has_dummies })
     }
 
-    pub(super) fn kind(&self) -> Kind {
+    pub(crate) fn kind(&self) -> Kind {
         self.kind
     }
 
     /// In bytes, in whole blocks.
-    pub(super) fn size(&self) -> u64 {
+    pub(crate) fn size(&self) -> u64 {
         self.size.next_multiple_of(BLOCK)
     }
 
     /// What a user calls it.
-    pub(super) fn name(&self) -> String {
+    pub(crate) fn name(&self) -> String {
         self.path.display().to_string()
     }
 
     /// Whether it is the file at a path without links.
-    pub(super) fn is_at(&self, path: &Path) -> bool {
+    pub(crate) fn is_at(&self, path: &Path) -> bool {
         self.path.canonicalize().is_ok_and(|own| own == path)
     }
 
     /// Fills `buffer` from `offset` on; behind the file's end there are zeros.
-    pub(super) fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<()> {
+    pub(crate) fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<()> {
         let left = usize::try_from(self.size.saturating_sub(offset)).unwrap_or(buffer.len());
         let (content, padding) = buffer.split_at_mut(left.min(buffer.len()));
         self.file
@@ -99,7 +105,7 @@ impl Payload {
     }
 
     /// Refuses dummies of the training firmware.
-    pub(super) fn check_is_real(&self) -> Result<()> {
+    pub(crate) fn check_is_real(&self) -> Result<()> {
         ensure!(
             !self.has_dummies,
             "[{}] {} has dummies of the DRAM training firmware, with which no board starts; say \
@@ -110,14 +116,12 @@ impl Payload {
         Ok(())
     }
 
-    /// Refuses a card image.
-    pub(super) fn check_is_flash(&self) -> Result<()> {
-        ensure!(
-            self.kind == Kind::Flash,
-            "{} is a card image; a boot partition takes a flash.bin",
-            self.name()
-        );
-        Ok(())
+    /// The boot image; refuses a card image.
+    pub(crate) fn flash(&self) -> Result<&Image> {
+        match (self.kind, self.images.first()) {
+            (Kind::Flash, Some(image)) => Ok(image),
+            _ => bail!("{} is a card image; a flash.bin is wanted here", self.name()),
+        }
     }
 }
 

@@ -4,56 +4,59 @@ use std::{
     fs,
     io::ErrorKind,
     path::{Path, PathBuf},
+    rc::Rc,
 };
 
 use anyhow::{Context as _, Result};
 
-/// Where the kernel's files are, and the program that talks to eMMCs.
+use super::hardware::{Hardware, Real};
+
+/// Where the kernel's files are, and the hardware.
 #[derive(Clone, Debug)]
-pub(super) struct System {
+pub(crate) struct System {
     /// Device nodes: `/dev`.
-    pub(super) dev: PathBuf,
+    pub(crate) dev: PathBuf,
     /// One folder each block device and partition: `/sys/class/block`.
-    pub(super) blocks: PathBuf,
+    pub(crate) blocks: PathBuf,
     /// What is mounted: `/proc/self/mountinfo`.
-    pub(super) mounts: PathBuf,
+    pub(crate) mounts: PathBuf,
     /// What is swapped to: `/proc/swaps`.
-    pub(super) swaps: PathBuf,
-    /// `mmc` of mmc-utils.
-    pub(super) mmc: PathBuf,
+    pub(crate) swaps: PathBuf,
+    /// What is written to.
+    pub(crate) hardware: Rc<dyn Hardware>,
 }
 
 impl System {
-    /// The running one.
-    pub(super) fn real() -> Self {
+    /// The one that runs below `root`: `/`, but for tests.
+    pub(crate) fn below(root: &Path) -> Self {
         Self {
-            dev: "/dev".into(),
-            blocks: "/sys/class/block".into(),
-            mounts: "/proc/self/mountinfo".into(),
-            swaps: "/proc/swaps".into(),
-            mmc: "mmc".into(),
+            dev: root.join("dev"),
+            blocks: root.join("sys/class/block"),
+            mounts: root.join("proc/self/mountinfo"),
+            swaps: root.join("proc/swaps"),
+            hardware: Rc::new(Real { mmc: "mmc".into() }),
         }
     }
 
     /// A device's attribute, without the line's end.
-    pub(super) fn attribute(&self, device: &str, name: &str) -> Option<String> {
+    pub(crate) fn attribute(&self, device: &str, name: &str) -> Option<String> {
         let text = fs::read_to_string(self.blocks.join(device).join(name)).ok()?;
         Some(text.trim_end().to_owned())
     }
 
     /// Whether the kernel knows a block device of this name.
-    pub(super) fn knows(&self, device: &str) -> bool {
+    pub(crate) fn knows(&self, device: &str) -> bool {
         self.blocks.join(device).is_dir()
     }
 
     /// A device's partitions.
-    pub(super) fn partitions(&self, device: &str) -> Vec<String> {
+    pub(crate) fn partitions(&self, device: &str) -> Vec<String> {
         let names = names_in(&self.blocks.join(device));
         names.into_iter().filter(|name| self.attribute(name, "partition").is_some()).collect()
     }
 
     /// Who uses a device: mount points, swap, and devices made of it (LUKS, LVM, RAID).
-    pub(super) fn users(&self, device: &str) -> Result<Vec<String>> {
+    pub(crate) fn users(&self, device: &str) -> Result<Vec<String>> {
         let mut users = Vec::new();
         let number = self.attribute(device, "dev");
         for mount in read_lines(&self.mounts)? {
@@ -75,7 +78,7 @@ impl System {
     }
 
     /// Loop devices that show a file as a device.
-    pub(super) fn loops_over(&self, file: &Path) -> Vec<String> {
+    pub(crate) fn loops_over(&self, file: &Path) -> Vec<String> {
         let backed_by = |name: &String| {
             let backing = self.attribute(name, "loop/backing_file");
             backing.is_some_and(|backing| Path::new(&backing) == file)

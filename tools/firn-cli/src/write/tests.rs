@@ -1,22 +1,17 @@
-//! Cards as files, and devices as files below a `/dev`, `/sys` and `/proc` of the test's own.
+//! `firn write` on the machines of `machine`.
 
-use std::{fs, os::unix::fs::PermissionsExt as _, path::PathBuf, sync::LazyLock};
+use std::{fs, rc::Rc};
 
 use clap::Parser;
-use firn::{
-    board::BOARD,
-    image::{
-        build::{self, Input, Piece},
-        container::PartKind,
-        training,
+
+use super::{
+    hardware::Real,
+    machine::{
+        MIB, Machine, PRIMARY, SECONDARY, card, card_with_a_gap, content, emmc_content, flash,
+        with, with_emmc,
     },
+    *,
 };
-
-use super::*;
-
-const MIB: usize = 1 << 20;
-const PRIMARY: usize = 0x8000;
-const SECONDARY: usize = 0x40_8000;
 
 #[derive(Parser)]
 struct Line {
@@ -24,61 +19,7 @@ struct Line {
     arguments: Arguments,
 }
 
-/// A machine with files, devices and an eMMC.
-struct Machine {
-    directory: tempfile::TempDir,
-    system: System,
-}
-
 impl Machine {
-    fn new() -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let root = directory.path().canonicalize().unwrap();
-        for name in ["dev", "sys"] {
-            fs::create_dir(root.join(name)).unwrap();
-        }
-        let system = System {
-            dev: root.join("dev"),
-            blocks: root.join("sys"),
-            mounts: root.join("mountinfo"),
-            swaps: root.join("swaps"),
-            mmc: root.join("mmc"),
-        };
-        let machine = Self { directory, system };
-        machine.put("flash.bin", &flash(false));
-        machine.put("mountinfo", b"22 27 0:21 / /proc rw - proc proc rw\n");
-        machine
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.directory.path().canonicalize().unwrap().join(name)
-    }
-
-    fn put(&self, name: &str, bytes: &[u8]) {
-        fs::write(self.path(name), bytes).unwrap();
-    }
-
-    fn get(&self, name: &str) -> Vec<u8> {
-        fs::read(self.path(name)).unwrap()
-    }
-
-    /// A block device with this content, and its partitions.
-    fn device(&self, name: &str, number: &str, content: &[u8], partitions: &[&str]) {
-        let attributes = self.system.blocks.join(name);
-        fs::create_dir_all(&attributes).unwrap();
-        fs::write(attributes.join("dev"), format!("{number}\n")).unwrap();
-        fs::write(attributes.join("size"), format!("{}\n", content.len() / 512)).unwrap();
-        self.put(&format!("dev/{name}"), content);
-        for (index, partition) in (1..).zip(partitions) {
-            fs::create_dir(attributes.join(partition)).unwrap();
-            let own = self.system.blocks.join(partition);
-            fs::create_dir(&own).unwrap();
-            fs::write(own.join("partition"), format!("{index}\n")).unwrap();
-            fs::write(own.join("dev"), format!("{number}{index}\n")).unwrap();
-            self.put(&format!("dev/{partition}"), b"");
-        }
-    }
-
     /// Runs `firn write` with these words; paths are below the machine's root.
     fn run(&self, words: &str) -> Result<()> {
         let word = |word: &str| match word.starts_with("--") || !self.path(word).exists() {
@@ -97,55 +38,6 @@ impl Machine {
             assert!(error.contains(text), "no {text:?} in {error:?}");
         }
     }
-}
-
-fn content(seed: u8, size: usize) -> Vec<u8> {
-    let mut state = u32::from(seed) + 1;
-    let mut next = || {
-        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        state.to_be_bytes()[0]
-    };
-    (0..size).map(|_| next()).collect()
-}
-
-/// A small flash.bin whose size is no multiple of a MiB.
-fn flash(dummies: bool) -> Vec<u8> {
-    let real = training::KINDS.map(|_| content(1, 1000));
-    let files =
-        if dummies { training::KINDS.map(|kind| training::dummy(kind, "_202006")) } else { real };
-    let programs = [content(2, 3000), content(3, 4096).repeat(MIB / 4096)];
-    let pieces = [PartKind::Bl31, PartKind::Loader]
-        .into_iter()
-        .zip(&programs)
-        .map(|(kind, bytes)| Piece { kind, bytes })
-        .collect::<Vec<_>>();
-    let training = files.each_ref().map(Vec::as_slice);
-    let input = Input { spl: &content(4, 2000), training, pieces: &pieces };
-    build::image(BOARD.image, &input).unwrap()
-}
-
-/// A card with an MBR of these partitions: type, start and size in MiB.
-fn card(size: usize, partitions: &[(u8, usize, usize)]) -> Vec<u8> {
-    let mut card = content(9, 4096).repeat(size / 4096);
-    card[..512].fill(0);
-    for (record, (system, start, size)) in card[446..510].chunks_mut(16).zip(partitions) {
-        let blocks = |mib: usize| u32::try_from(mib * MIB / 512).unwrap().to_le_bytes();
-        record[4] = *system;
-        record[8..12].copy_from_slice(&blocks(*start));
-        record[12..16].copy_from_slice(&blocks(*size));
-    }
-    card[510..512].copy_from_slice(&[0x55, 0xaa]);
-    card
-}
-
-fn card_with_a_gap() -> Vec<u8> {
-    card(16 * MIB, &[(0x83, 8, 8)])
-}
-
-/// `card` with `image` at `offset`.
-fn with(mut card: Vec<u8>, offset: usize, image: &[u8]) -> Vec<u8> {
-    card[offset..offset + image.len()].copy_from_slice(image);
-    card
 }
 
 #[test]
@@ -401,48 +293,6 @@ fn an_image_that_would_reach_into_the_state_record_is_refused() {
     machine.refuses("flash.bin card.img", &["E908", "4030464"]);
 }
 
-/// What its boot partitions hold before.
-fn emmc_content() -> Vec<u8> {
-    content(7, 4096).repeat(4 * MIB / 4096)
-}
-
-/// A stand-in for mmc-utils that notes what it is asked for, in the machine of the node it is given.
-/// There is one for all tests: a program that is still being written when another thread starts
-/// one cannot be run.
-fn stand_in() -> PathBuf {
-    static PROGRAM: LazyLock<(tempfile::TempDir, PathBuf)> = LazyLock::new(|| {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("mmc");
-        let script = "#!/bin/sh\n\
-            eval node=\\${$#}\n\
-            cd \"${node%/dev/*}\"\n\
-            locks=$(cat sys/mmcblk2boot0/force_ro sys/mmcblk2boot1/force_ro)\n\
-            echo \"$1 $2 $3 $4 ${5##*/} [$(echo $locks)]\" >> log\n\
-            case \"$1 $2\" in\n\
-            'extcsd read') echo \"Boot configuration bytes [PARTITION_CONFIG: 0x$(cat config)]\" ;;\n\
-            'bootpart enable') [ -e stuck ] || printf %02x $(($3 * 8 + $4 * 64)) > config ;;\n\
-            *) exit 1 ;;\n\
-            esac\n";
-        fs::write(&path, script).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
-        (directory, path)
-    });
-    PROGRAM.1.clone()
-}
-
-/// An eMMC whose PARTITION_CONFIG is this.
-fn with_emmc(config: u8) -> Machine {
-    let mut machine = Machine::new();
-    machine.system.mmc = stand_in();
-    machine.device("mmcblk2", "179:0", &card_with_a_gap(), &["mmcblk2p1"]);
-    for (name, number) in [("mmcblk2boot0", "179:8"), ("mmcblk2boot1", "179:16")] {
-        machine.device(name, number, &emmc_content(), &[]);
-        machine.put(&format!("sys/{name}/force_ro"), b"1");
-    }
-    machine.put("config", format!("{config:02x}").as_bytes());
-    machine
-}
-
 fn begins_with(machine: &Machine, name: &str, image: &[u8]) -> bool {
     machine.get(name).starts_with(image)
 }
@@ -507,7 +357,7 @@ fn what_cannot_take_a_boot_image_in_its_boot_partitions_is_told() {
     machine.put("sys/mmcblk2boot1/size", b"1024\n");
     machine.refuses("flash.bin dev/mmcblk2 --emmc-boot --yes", &["too small", "524288"]);
     machine.put("sys/mmcblk2boot1/size", b"8192\n");
-    machine.system.mmc = machine.path("no-mmc");
+    machine.system.hardware = Rc::new(Real { mmc: machine.path("no-mmc") });
     machine.refuses("flash.bin dev/mmcblk2 --emmc-boot --yes", &["install mmc-utils"]);
     assert!(machine.get("dev/mmcblk2boot1") == emmc_content());
 }
@@ -542,7 +392,7 @@ fn what_a_card_does_not_keep_gets_no_head_that_a_boot_rom_would_believe() {
     let error = format!("{:#}", copy.run().unwrap_err());
     assert!(error.contains("does not hold what was written"), "{error}");
     let elsewhere = machine.get("card.img").split_off(card_with_a_gap().len());
-    assert!(elsewhere[512..] == flash(false)[512..], "all but the head was written, and compared");
+    assert!(elsewhere == [0; 512], "that the old head is not gone was noticed at once");
 }
 
 /// As the device's own write error, or a card that lies about its size, would.
