@@ -5,7 +5,6 @@
     ./assertions.nix
     ./bless.nix
     ./board.nix
-    ./firmware.nix
     ./install.nix
     ./options.nix
     ./settings.nix

@@ -2,7 +2,6 @@
 {
   config,
   lib,
-  options,
   pkgs,
   ...
 }:
@@ -41,10 +40,10 @@ in
     '';
 
     boot.loader = {
-      # The others, but for one that somebody has switched on, which an assertion explains.
-      generic-extlinux-compatible.enable = lib.mkDefault false;
-      grub.enable = lib.mkDefault false;
-      systemd-boot.enable = lib.mkDefault false;
+      # Also where a module for the board makes another one its default; what somebody has switched on, an assertion explains.
+      generic-extlinux-compatible.enable = lib.mkOverride 900 false;
+      grub.enable = lib.mkOverride 900 false;
+      systemd-boot.enable = lib.mkOverride 900 false;
 
       # `firn install` has the secrets of each system appended to an empty archive, which the loader loads as the last initrd.
       supportsInitrdSecrets = true;

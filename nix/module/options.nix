@@ -275,7 +275,7 @@ in
       };
 
       device = mkOption {
-        type = types.nullOr types.path;
+        type = types.nullOr (types.strMatching "/dev/.+");
         default = null;
         example = "/dev/mmcblk2";
         description = ''

@@ -14,5 +14,11 @@ in
       reason = if cfg.source == "auto" then nix.why else "boot.loader.firn.source says so";
       nixPrefix = nix.prefix;
     };
+
+    # Whoever wanted the profiles would not notice.
+    warnings = lib.optional (cfg.source == "auto" && nix.readable == null) ''
+      boot.loader.firn copies kernels and initrds to /boot, because it cannot tell whether the loader can read /nix: ${nix.why}. Set
+      boot.loader.firn.source to "profiles" if /nix is ext4 directly on a partition of the SD card or eMMC, else to "extlinux".
+    '';
   };
 }

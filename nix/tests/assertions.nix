@@ -1,5 +1,6 @@
 # Every assertion, and that none fails without a reason.
 {
+  all,
   contains,
   equal,
   evaluate,
@@ -77,6 +78,44 @@ in
         "/" = mount "ext4" "/dev/mapper/root";
       }
       "a device mapper volume (LUKS or LVM)"
+      (firn {
+        source = "profiles";
+      });
+  "profiles where the loader reads nothing" = all (
+    map
+      (
+        {
+          device,
+          options ? [ "defaults" ],
+        }:
+        firesOn
+          {
+            "/" = mount "ext4" device // {
+              inherit options;
+            };
+          }
+          "the loader cannot read /nix"
+          (firn {
+            source = "profiles";
+          })
+      )
+      [
+        { device = "/dev/md127"; }
+        { device = "/dev/loop0"; }
+        { device = "/dev/zvol/pool/root"; }
+        { device = "/dev/sda1"; }
+        { device = "/dev/pool/root"; }
+        {
+          device = "/dev/mmcblk1p2";
+          options = [ "loop" ];
+        }
+      ]
+  );
+  "profiles on a file system whose type is not given are the user's word" =
+    silentOn
+      {
+        "/" = mount "auto" "/dev/mmcblk1p2";
+      }
       (firn {
         source = "profiles";
       });

@@ -22,6 +22,11 @@ let
 in
 {
   "of a plain system" = becomes { } { };
+  "boot.json is written" =
+    equal true
+      (evaluate {
+        boot.bootspec.enable = lib.mkDefault false;
+      }).boot.bootspec.enable;
   "timeout" = becomes { timeout = 1; } { boot.loader.timeout = 1; };
   "a menu that waits" = becomes { timeout = null; } { boot.loader.timeout = null; };
   "editor" = becomes { editor = false; } (firn {

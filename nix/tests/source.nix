@@ -47,6 +47,12 @@ let
   };
   root = fsType: device: { "/" = mount fsType device; };
   ext4 = root "ext4";
+  warnings =
+    mounts:
+    lib.length (
+      lib.filter (lib.hasPrefix "boot.loader.firn copies kernels")
+        (evaluateOn (boot // mounts) { }).warnings
+    );
 in
 lib.mapAttrs (_: case) {
   "ext4 on a partition of the card: profiles" =
@@ -80,6 +86,7 @@ lib.mapAttrs (_: case) {
   "LVM by the device mapper: extlinux" =
     extlinux (ext4 "/dev/mapper/pool-root") "a device mapper volume";
   "md: extlinux" = extlinux (ext4 "/dev/md0") "a RAID of md";
+  "a zvol: extlinux" = extlinux (ext4 "/dev/zvol/pool/root") "not a partition";
   "md by its name: extlinux" = extlinux (ext4 "/dev/md/root") "a RAID of md";
   "btrfs: extlinux" = extlinux (root "btrfs" "/dev/mmcblk1p2") "/ is btrfs on /dev/mmcblk1p2";
   "zfs: extlinux" = extlinux (root "zfs" "pool/root") "/ is zfs on pool/root";
@@ -187,4 +194,22 @@ lib.mapAttrs (_: case) {
     prefix = "/elsewhere";
     config.boot.loader.firn.nixPrefix = "/elsewhere";
   };
+}
+// {
+  "what cannot be told is said" = all (
+    map ({ mounts, warned }: equal warned (warnings mounts)) [
+      {
+        mounts = ext4 "/dev/mmcblk1p2";
+        warned = 0;
+      }
+      {
+        mounts = root "btrfs" "/dev/mmcblk1p2";
+        warned = 0;
+      }
+      {
+        mounts = ext4 "/dev/root";
+        warned = 1;
+      }
+    ]
+  );
 }
