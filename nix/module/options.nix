@@ -298,7 +298,7 @@ in
         example = true;
         description = ''
           Whether an installation writes a newer flash.bin: the copy that is not in use first, which is read back, and then
-          the other one. Without it, an installation says that there is a newer one, and `firn firmware update` writes it.
+          the other one. Without it, an installation says that there is a newer one, and how to write it.
         '';
       };
 

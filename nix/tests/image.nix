@@ -187,7 +187,7 @@ in
         {
           boot.loader.firn.image.storePaths = [ pkgs.jq ];
         }
-      )).system.build.firnImage.closure.rootPaths
+      )).system.build.firnImage.closure.exportReferencesGraph.closure
   );
 
   "the first boot registers the store and grows the root, until it is done" = all [

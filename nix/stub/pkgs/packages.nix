@@ -150,6 +150,8 @@ lib.genAttrs [
     { rootPaths }:
     stdenv.mkDerivation {
       name = "closure-info";
+      # A set, which the environment of this derivation cannot hold.
+      passthru.exportReferencesGraph.closure = rootPaths;
       inherit rootPaths;
     };
   fetchurl =
