@@ -132,6 +132,13 @@ in
         '';
       }
       {
+        assertion = cfg.extraEntries != { } -> boot.readable != false;
+        message = ''
+          boot.loader.firn.extraEntries are written to /boot, but the loader cannot read it: ${boot.why}. Give the SD card or eMMC a FAT
+          or ext4 partition, mounted at /boot.
+        '';
+      }
+      {
         assertion = badNames == [ ];
         message = ''
           boot.loader.firn.extraEntries: ${concatStringsSep ", " badNames}: names become names of files. They have at

@@ -202,7 +202,7 @@ in
       example = false;
       description = ''
         Whether somebody at the serial line may edit command lines and use the rescue prompt, which is as good as root's
-        password. See also {option}`boot.loader.firn.passwordHash`.
+        password; `false`: nobody, whatever {option}`boot.loader.firn.passwordHash` is.
       '';
     };
 

@@ -170,6 +170,16 @@ in
   "a hash of as many rounds as the loader computes" = silent (firn {
     passwordHash = ("$6$rounds=1000000$saltsalt$" + hash);
   });
+  "entries in a /boot that the loader cannot read" =
+    firesOn
+      {
+        "/" = mount "ext4" "/dev/mmcblk1p2";
+        "/boot" = mount "btrfs" "/dev/mmcblk1p1";
+      }
+      "extraEntries are written to /boot, but the loader cannot read it: /boot is btrfs"
+      (firn {
+        extraEntries.debian = "title Debian";
+      });
   "an entry whose name is no name of a file" =
     fires "extraEntries: a/b: names become names of files"
       (firn {
