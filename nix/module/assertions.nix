@@ -66,11 +66,9 @@ in
         '';
       }
       {
-        assertion = (board.lacks or [ ]) == [ ];
+        assertion = board.lacks == [ ];
         message = ''
-          boot.loader.firn.board: ${cfg.board} is not supported yet. It lacks: ${
-            concatStringsSep "; " (board.lacks or [ ])
-          }.
+          boot.loader.firn.board: ${cfg.board} is not supported yet. It lacks: ${concatStringsSep "; " board.lacks}.
         '';
       }
       {
@@ -173,7 +171,8 @@ in
         '';
       }
       {
-        assertion = cfg.firmware.enable -> refused == [ ];
+        # A board that is not supported has no packages to look at.
+        assertion = cfg.firmware.enable && board.lacks == [ ] -> refused == [ ];
         message = ''
           boot.loader.firn.firmware has NXP's training firmware for the DRAM in it, which is unfree. Read its licence, and allow it with
           nixpkgs.config.allowUnfreePredicate = package: lib.elem (lib.getName package) [ ${

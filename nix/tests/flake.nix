@@ -4,6 +4,7 @@
   contains,
   equal,
   evaluateFlake,
+  failures,
   lib,
   ...
 }:
@@ -32,6 +33,20 @@ in
     all [
       (equal "x86_64-linux" config.boot.loader.firn.buildPackage.stdenv.hostPlatform.system)
       (equal "aarch64-linux" (firnOf config).stdenv.hostPlatform.system)
+    ];
+  "a board that is not supported says so, also if flash.bin is wanted" =
+    let
+      found = failures (evaluateFlake {
+        imports = [ allowed ];
+        boot.loader.firn = {
+          board = "imx8mq-evk";
+          firmware.enable = true;
+        };
+      });
+    in
+    all [
+      (equal 1 (lib.length found))
+      (contains "imx8mq-evk is not supported yet" (lib.head found))
     ];
   "flash.bin has the board's parts" =
     contains "--bl31 ${(evaluateFlake allowed).boot.loader.firn.armTrustedFirmware.package}/bl31.bin"

@@ -106,7 +106,6 @@ let
       what = "of a name that tells nothing";
       readable = null;
     } kinds;
-
 in
 {
   inherit locate;
