@@ -233,6 +233,22 @@ fn a_file_that_goes_into_the_image_is_not_overwritten_by_it() {
 }
 
 #[test]
+fn the_release_of_the_second_stage_is_that_of_the_image() {
+    let bench = Bench::new();
+    bench.build("").succeeds();
+    assert_eq!(bench.inspect("flash.bin")["images"][0]["version"], Value::Null);
+    let table = bench.run("image inspect flash.bin").succeeds().out;
+    assert!(table.starts_with("Firn of unknown version for imx8mp-evk, at 0x0"), "{table}");
+    let mut field = b"2.3.4-rc.1".to_vec();
+    field.resize(firn::release::SIZE.into(), 0);
+    let told = [bench.get("firn.bin"), firn::release::MARK.to_vec(), field].concat();
+    bench.put("firn.bin", &told);
+    let built = bench.build("").succeeds().out;
+    assert!(built.starts_with("Firn 2.3.4-rc.1 for imx8mp-evk, at 0x0"), "{built}");
+    assert_eq!(bench.inspect("flash.bin")["images"][0]["version"], "2.3.4-rc.1");
+}
+
+#[test]
 fn what_is_no_file_is_told_as_such() {
     let bench = Bench::new();
     bench.run("image inspect ddr").fails_with(&["ddr is neither a file nor a disk"]);

@@ -12,6 +12,7 @@ mod entropy;
 mod failing;
 mod rollback;
 mod tracing;
+mod update;
 
 use std::{path::PathBuf, sync::OnceLock};
 
