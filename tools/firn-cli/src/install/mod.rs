@@ -77,7 +77,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let running = if is_this_system { Running::find(root)? } else { Running::default() };
     let book: Box<dyn Book> = match is_this_system {
         true => Box::new(place::of_system(root, &config, &running)?),
-        false => Box::new(NoBook),
+        false => Box::new(NoBook::default()),
     };
     let here = Here { directories: ["run", "tmp"].map(|name| root.join(name)).into() };
     let secrets: &dyn SecretsMaker = if is_this_system { &here } else { &Elsewhere };
@@ -106,7 +106,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     installed?;
     // Last: until then nothing may be lost by it. An image gets its flash.bin from whoever makes it.
     if let Some(firmware) = config.firmware.as_ref().filter(|_| !arguments.populate) {
-        after_install(firmware, root)?;
+        let looked_after = after_install(firmware, root);
+        looked_after
+            .context("the system is installed, but there is something about the firmware")?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -149,9 +151,14 @@ impl Installation<'_> {
         Ok(())
     }
 
-    /// Whether a generation has to stay whatever happens: what runs, and what the state record names.
+    /// Whether a generation has to stay: what runs, what boots once, what a rollback leads to.
     fn keeps(&self, toplevel: &str) -> bool {
-        self.runs(toplevel) || self.book.named().iter().any(|named| named == toplevel)
+        self.runs(toplevel) || self.book.named().others.iter().any(|named| named == toplevel)
+    }
+
+    /// Whether a generation has to stay until the new default is one: also what is the default now.
+    fn keeps_now(&self, toplevel: &str) -> bool {
+        self.keeps(toplevel) || self.book.named().default.as_deref() == Some(toplevel)
     }
 
     fn runs(&self, toplevel: &str) -> bool {
@@ -203,3 +210,6 @@ impl Installation<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

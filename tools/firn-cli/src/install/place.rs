@@ -13,25 +13,26 @@ use super::{
     config::{Config, Source},
     running::Running,
 };
-use crate::state::{Keepers, Kept};
+use crate::state::{Keepers, Kept, Named};
 
 const PROFILES: &str = "/nix/var/nix/profiles";
 
 /// What remembers the default.
 pub(crate) trait Book {
-    /// What must not go: the default so far, what boots once, the last good one.
-    fn named(&self) -> &[String];
+    /// What must not go.
+    fn named(&self) -> &Named;
 
     /// Makes `toplevel` the default; says where, or why it is nowhere.
     fn set_default(&self, toplevel: &str) -> Result<String>;
 }
 
 /// There is none: an image is made.
-pub(super) struct NoBook;
+#[derive(Default)]
+pub(super) struct NoBook(Named);
 
 impl Book for NoBook {
-    fn named(&self) -> &[String] {
-        &[]
+    fn named(&self) -> &Named {
+        &self.0
     }
 
     fn set_default(&self, _: &str) -> Result<String> {
@@ -42,7 +43,7 @@ impl Book for NoBook {
 /// The state record of the card that this system boots from.
 pub(super) struct StateRecord {
     keepers: Keepers,
-    named: Vec<String>,
+    named: Named,
 }
 
 /// That of the system at `root`.
@@ -61,7 +62,7 @@ pub(super) fn of_system(root: &Path, config: &Config, running: &Running) -> Resu
 }
 
 impl Book for StateRecord {
-    fn named(&self) -> &[String] {
+    fn named(&self) -> &Named {
         &self.named
     }
 

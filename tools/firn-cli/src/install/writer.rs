@@ -249,7 +249,7 @@ fn for_each_piece(
     };
     let mut file = tree.open(path)?;
     let (size, mut offset) = (file.size(), 0);
-    let mut buffer = vec![0; PIECE];
+    let mut buffer = vec![0; usize::try_from(size).unwrap_or(PIECE).min(PIECE)];
     while offset < size {
         let length = usize::try_from(size - offset).unwrap_or(PIECE).min(PIECE);
         let piece = &mut buffer[..length];

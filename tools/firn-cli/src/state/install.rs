@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use firn::{
     boot::Location,
-    state::{Identity, copies::Source},
+    state::{Identity, Record, copies::Source},
 };
 
 use super::{Account, Card, Keeper, change};
@@ -15,6 +15,26 @@ pub(crate) struct Keepers {
     keeper: Result<Keeper, String>,
     /// What runs, if the loader told.
     running: Option<Identity>,
+}
+
+/// What must be bootable as long as the record names it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Named {
+    /// The default, until another one takes its place.
+    pub(crate) default: Option<String>,
+    /// What boots once, and what a rollback leads to.
+    pub(crate) others: Vec<String>,
+}
+
+impl Named {
+    /// What `record` names.
+    pub(crate) fn of(record: &Record) -> Self {
+        let text = |identity: &Identity| identity.as_str().to_owned();
+        Self {
+            default: record.default.as_ref().map(text),
+            others: record.boot_once.iter().chain(record.last_good()).map(text).collect(),
+        }
+    }
 }
 
 /// What became of a new default.
@@ -53,17 +73,15 @@ impl Keepers {
         }
     }
 
-    /// What must be bootable as long as the record names it: the default, what boots once, and what a
-    /// rollback leads to.
+    /// What the record names.
     ///
     /// # Errors
     /// The record's card cannot be read.
-    pub(crate) fn named(&self) -> Result<Vec<String>> {
-        let Ok(keeper) = &self.keeper else { return Ok(Vec::new()) };
-        let store = keeper.store()?;
-        let record = store.record();
-        let named = record.default.iter().chain(&record.boot_once).chain(record.last_good());
-        Ok(named.map(|identity| identity.as_str().to_owned()).collect())
+    pub(crate) fn named(&self) -> Result<Named> {
+        match &self.keeper {
+            Ok(keeper) => Ok(Named::of(keeper.store()?.record())),
+            Err(_) => Ok(Named::default()),
+        }
     }
 
     /// Makes `toplevel` the default. What runs counts as good if nothing else does.

@@ -28,7 +28,7 @@ use firn::{
 
 pub(crate) use account::Account;
 use card::Card;
-pub(crate) use install::{Keepers, Kept};
+pub(crate) use install::{Keepers, Kept, Named};
 use list::List;
 pub(crate) use list::toplevel;
 pub(crate) use lock::Lock;

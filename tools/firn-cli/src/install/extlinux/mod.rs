@@ -46,7 +46,7 @@ pub(super) fn install(installation: &Installation<'_>) -> Result<()> {
     writer.sync_file_system(boot)?;
     installation.sync_store()?;
 
-    configuration::put(installation, &configuration::new(installation, &wanted)?)?;
+    write(installation, &present, &mut wanted)?;
     writer.sync_file_system(boot)?;
     installation.set_default()?;
 
@@ -149,6 +149,30 @@ fn copy(installation: &Installation<'_>, present: &Present, wanted: &mut Vec<Ent
     }
 }
 
+/// Writes the configuration that names all that is wanted, where there is no room, of less.
+fn write(
+    installation: &Installation<'_>,
+    present: &Present,
+    wanted: &mut Vec<Entry>,
+) -> Result<()> {
+    let mut has_made_room = false;
+    loop {
+        match configuration::put(installation, &configuration::new(installation, wanted)?) {
+            Err(error) if is_full(&error) => {
+                if has_made_room {
+                    let demand = Demand::new(installation, present, wanted, &BTreeMap::new())?;
+                    let given_up =
+                        demand.give_up_one(wanted).with_context(|| format!("{error:#}"))?;
+                    tell(installation, &given_up);
+                }
+                make_room(installation, present, wanted)?;
+                has_made_room = true;
+            }
+            put => return put,
+        }
+    }
+}
+
 /// What `wanted` names and is not there yet, or not whole.
 fn missing(installation: &Installation<'_>, wanted: &[Entry]) -> Result<BTreeMap<String, Piece>> {
     let mut missing = BTreeMap::new();
@@ -175,12 +199,20 @@ fn make_room(installation: &Installation<'_>, present: &Present, wanted: &[Entry
     // What is left of cut installations goes at once.
     remove_all_but(installation, &needed(present))?;
     let kept = present.reduced(|entry| {
-        installation.keeps(&entry.id) || wanted.iter().any(|wanted| wanted.id == entry.id)
+        installation.keeps_now(&entry.id) || wanted.iter().any(|wanted| wanted.id == entry.id)
     });
     if kept.entries.len() < present.entries.len()
         && let Some(file) = kept.file(installation)
     {
-        configuration::put(installation, &file)?;
+        match configuration::put(installation, &file) {
+            // Not even room for that: then the files go first. What is given up is listed a moment longer,
+            // and cannot be booted; the default can.
+            Err(error) if is_full(&error) => {
+                remove_all_but(installation, &needed(&kept))?;
+                configuration::put(installation, &file)?;
+            }
+            put => put?,
+        }
         installation.writer.sync_file_system(&installation.config.boot)?;
         remove_all_but(installation, &needed(&kept))?;
     }

@@ -44,7 +44,7 @@ impl<'a> Demand<'a> {
             let size = size(&mut *writer.tree(), &configuration)?;
             needed += size.div_ceil(room.unit) * room.unit + SPARE_UNITS * room.unit;
         }
-        let kept = present.reduced(|entry| installation.keeps(&entry.id));
+        let kept = present.reduced(|entry| installation.keeps_now(&entry.id));
         let kept: BTreeSet<&String> = kept.pieces().chain(names(wanted)).collect();
         let there = pieces::there(writer, boot, room.unit)?;
         let spare = there.iter().filter(|(name, _)| !kept.contains(name)).map(|(_, size)| size);
