@@ -36,7 +36,10 @@ in
   config = lib.mkIf cfg.enable {
     system.boot.loader.id = "firn";
     system.build.installBootLoader = pkgs.writeShellScript "firn-install" ''
-      exec ${cfg.package}/bin/firn install --config ${configFile} "$@"
+      ${lib.optionalString cfg.firmware.enable ''
+        # Which part of an eMMC the board starts.
+        export PATH=${lib.makeBinPath [ pkgs.mmc-utils ]}:$PATH
+      ''}exec ${cfg.package}/bin/firn install --config ${configFile} "$@"
     '';
 
     boot.loader = {
@@ -54,6 +57,6 @@ in
       };
     };
 
-    environment.systemPackages = [ cfg.package ];
+    environment.systemPackages = [ cfg.package ] ++ lib.optional cfg.firmware.enable pkgs.mmc-utils;
   };
 }

@@ -51,6 +51,9 @@ in
     contains "exec /nix/store/firn-cli/bin/firn install --config /nix/store/firn-install.json \"$@\"\n" (
       hook config
     );
+  "the hook can ask an eMMC what it starts" =
+    contains "export PATH=/nix/store/mmc-utils-0/bin:$PATH\nexec /nix/store/firn-cli/bin/firn install"
+      (hook (evaluate (withFirmware { })));
   "the loader's name" = equal "firn" config.system.boot.loader.id;
   "the command for images is the build host's" =
     equal "/nix/store/firn-cli-of-build/bin/firn install --config /nix/store/firn-install.json --populate --root" (

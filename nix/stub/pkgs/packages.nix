@@ -64,6 +64,7 @@ lib.genAttrs [
   "libfaketime"
   "lz4"
   "lzop"
+  "mmc-utils"
   "mtools"
   "nix"
   "nixfmt"
