@@ -10,6 +10,7 @@ use std::{
 use evk::{
     card::Table,
     flash::Flash,
+    models::ddr::blobs::Blobs,
     nixos::{DeviceTreeKey, Generation, System, Timeout},
     tree::{Content, Tree},
     userspace::{Userspace, programs},
@@ -17,7 +18,7 @@ use evk::{
 use serde_json::json;
 use tempfile::TempDir;
 
-use crate::common::{assets, cards, firn_program, run};
+use crate::common::{assets, cards, firn_program, guests, run};
 
 /// The label of the root that card-image.sh gives, unless told otherwise.
 const LABEL: &str = "NIXOS_SD";
@@ -62,6 +63,12 @@ pub(crate) fn real(second_stage: impl Fn(u32) -> String) -> (System, Tree) {
         scripts.insert(format!("{}/init", &generation.toplevel()[1..]), Content::bytes(script));
     }
     (settled(system), scripts)
+}
+
+/// Three generations with a kernel of a few KiB.
+pub(crate) fn small() -> System {
+    let kernel = fs::read(guests().stub_kernel).expect("stub kernel");
+    settled(System::small(&assets(), &kernel).expect("system"))
 }
 
 /// As the module configures them: the device tree is named.
@@ -177,22 +184,30 @@ fn configuration(source: Source) -> String {
     config.to_string()
 }
 
-/// Of this tree, with dummies of the training firmware.
-fn flash_bin() -> &'static [u8] {
+/// Of this tree, with training firmware that is as short as it can be.
+pub(crate) fn flash_bin() -> &'static [u8] {
+    static IMAGE: OnceLock<Vec<u8>> = OnceLock::new();
+    IMAGE.get_or_init(|| flash(&Blobs::smallest()))
+}
+
+/// The same with other training firmware: a newer one.
+pub(crate) fn other_flash_bin() -> &'static [u8] {
     static IMAGE: OnceLock<Vec<u8>> = OnceLock::new();
     IMAGE.get_or_init(|| {
-        let blobs = evk::models::ddr::blobs::Blobs::smallest();
-        let training = [blobs.one_d_imem, blobs.one_d_dmem, blobs.two_d_imem, blobs.two_d_dmem];
-        Flash::of_this_tree(&assets())
-            .expect("firmware")
-            .training(training)
-            .bytes()
-            .expect("flash.bin")
+        let mut blobs = Blobs::smallest();
+        blobs.two_d_dmem.extend([0; 4]);
+        flash(&blobs)
     })
 }
 
+fn flash(blobs: &Blobs) -> Vec<u8> {
+    let Blobs { one_d_imem, one_d_dmem, two_d_imem, two_d_dmem } = blobs.clone();
+    let training = [one_d_imem, one_d_dmem, two_d_imem, two_d_dmem];
+    Flash::of_this_tree(&assets()).expect("firmware").training(training).bytes().expect("flash.bin")
+}
+
 /// Debian keeps what only root has in `PATH` apart.
-fn path_with_system_folders() -> std::ffi::OsString {
+pub(crate) fn path_with_system_folders() -> std::ffi::OsString {
     let mut path = std::env::var_os("PATH").unwrap_or_default();
     path.push(":/usr/local/sbin:/usr/sbin:/sbin");
     path

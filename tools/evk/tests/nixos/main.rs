@@ -7,6 +7,9 @@ mod common;
 
 mod host;
 mod image;
+mod life;
+mod scripts;
+mod updates;
 
 use std::{path::Path, time::Duration};
 

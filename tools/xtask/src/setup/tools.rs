@@ -13,10 +13,11 @@ use crate::process;
 pub(super) const STEP: Step = Step { name: "file-system tools", present, provide };
 
 /// Programs that cards and boot images are made and checked with, and Debian's packages for them.
-const TOOLS: [(&str, &str); 19] = [
+const TOOLS: [(&str, &str); 20] = [
     ("mke2fs", "e2fsprogs"),
     ("e2fsck", "e2fsprogs"),
     ("debugfs", "e2fsprogs"),
+    ("fakeroot", "fakeroot"),
     ("mkfs.vfat", "dosfstools"),
     ("fsck.vfat", "dosfstools"),
     ("mcopy", "mtools"),
