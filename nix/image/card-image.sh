@@ -125,7 +125,7 @@ complete_root() {
     while IFS= read -r path; do
         source=$store$path
         [ -e "$source" ] || [ -L "$source" ] || die "$closure/store-paths names $path, which is not at $source"
-        [ -e "$root$path" ] || [ -L "$root$path" ] || cp -a --reflink=auto "$source" "$root$path"
+        [ -e "$root$path" ] || [ -L "$root$path" ] || cp -a --no-preserve=ownership --reflink=auto "$source" "$root$path"
     done <"$closure/store-paths"
     if [ -f "$closure/registration" ]; then
         cp "$closure/registration" "$root/nix-path-registration"

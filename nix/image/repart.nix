@@ -42,10 +42,15 @@ in
       };
     };
 
-    system.build.firnRoot = builder.runCommand "firn-root" { } ''
-      mkdir -p "$out"
-      ${cfg.populateCmd} "$out" ${config.system.build.toplevel}
-    '';
+    system.build.firnRoot =
+      let
+        closure = builder.closureInfo { rootPaths = [ config.system.build.toplevel ]; };
+      in
+      builder.runCommand "firn-root" { } ''
+        mkdir -p "$out"
+        ${cfg.populateCmd} "$out" ${config.system.build.toplevel}
+        cp ${closure}/registration "$out/nix-path-registration"
+      '';
 
     system.build.firnRepartImage =
       builder.runCommand "${cfg.image.name}.img" { nativeBuildInputs = [ builder.util-linux ]; }

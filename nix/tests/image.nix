@@ -227,6 +227,10 @@ in
   );
 
   "repart keeps the gap, which becomes Firn's" = all [
+    (contains "--populate --root \"$out\" /nix/store/" (
+      withoutHashes repart.system.build.firnRoot.buildCommand
+    ))
+    (contains "/registration \"$out/nix-path-registration\"" repart.system.build.firnRoot.buildCommand)
     (equal "firn-gap" repart.image.repart.partitions."00-firn-gap".repartConfig.Label)
     (equal "7M" repart.image.repart.partitions."00-firn-gap".repartConfig.SizeMaxBytes)
     (contains "own-gap.sh" (withoutHashes repart.system.build.firnRepartImage.buildCommand))

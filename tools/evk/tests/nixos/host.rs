@@ -142,13 +142,7 @@ impl Host {
 
     /// The image, made by the script that the derivation runs.
     pub(crate) fn image(&self, table: Table, more: &[&str]) -> PathBuf {
-        let flash = self.path("flash.bin");
-        fs::write(&flash, flash_bin()).expect("flash.bin");
-        let image = self.path("card.img");
-        let mut command = Command::new("sh");
-        command.arg(evk::assets::tree().join("nix/image/card-image.sh"));
-        command.env("PATH", path_with_system_folders()).arg("--firn").arg(firn_program());
-        command.arg("--root").arg(self.path("files")).arg("--flash").arg(flash);
+        let mut command = self.card_image(&self.path("files"), table);
         if self.path("host/nix/store").is_dir() {
             command
                 .arg("--closure")
@@ -156,12 +150,30 @@ impl Host {
                 .arg("--store")
                 .arg(self.path("host"));
         }
+        let image = self.path("card.img");
+        run(command.args(more).arg(&image));
+        image
+    }
+
+    /// The image of another root, which has its store.
+    pub(crate) fn image_of(&self, root: &Path, table: Table) -> PathBuf {
+        let image = self.path("other.img");
+        run(self.card_image(root, table).args(["--slack", "16"]).arg(&image));
+        image
+    }
+
+    fn card_image(&self, root: &Path, table: Table) -> Command {
+        let flash = self.path("flash.bin");
+        fs::write(&flash, flash_bin()).expect("flash.bin");
+        let mut command = Command::new("sh");
+        command.arg(evk::assets::tree().join("nix/image/card-image.sh"));
+        command.env("PATH", path_with_system_folders()).arg("--firn").arg(firn_program());
+        command.arg("--root").arg(root).arg("--flash").arg(flash);
         command.arg("--dummy-ddr-firmware").arg("--table").arg(match table {
             Table::Gpt => "gpt",
             Table::Mbr => "mbr",
         });
-        run(command.args(more).arg(&image));
-        image
+        command
     }
 
     /// Below the host's folder.
@@ -187,23 +199,12 @@ fn configuration(source: Source) -> String {
 /// Of this tree, with training firmware that is as short as it can be.
 pub(crate) fn flash_bin() -> &'static [u8] {
     static IMAGE: OnceLock<Vec<u8>> = OnceLock::new();
-    IMAGE.get_or_init(|| flash(&Blobs::smallest()))
-}
-
-/// The same with other training firmware: a newer one.
-pub(crate) fn other_flash_bin() -> &'static [u8] {
-    static IMAGE: OnceLock<Vec<u8>> = OnceLock::new();
     IMAGE.get_or_init(|| {
-        let mut blobs = Blobs::smallest();
-        blobs.two_d_dmem.extend([0; 4]);
-        flash(&blobs)
+        let Blobs { one_d_imem, one_d_dmem, two_d_imem, two_d_dmem } = Blobs::smallest();
+        let training = [one_d_imem, one_d_dmem, two_d_imem, two_d_dmem];
+        let flash = Flash::of_this_tree(&assets()).expect("firmware");
+        flash.training(training).bytes().expect("flash.bin")
     })
-}
-
-fn flash(blobs: &Blobs) -> Vec<u8> {
-    let Blobs { one_d_imem, one_d_dmem, two_d_imem, two_d_dmem } = blobs.clone();
-    let training = [one_d_imem, one_d_dmem, two_d_imem, two_d_dmem];
-    Flash::of_this_tree(&assets()).expect("firmware").training(training).bytes().expect("flash.bin")
 }
 
 /// Debian keeps what only root has in `PATH` apart.

@@ -9,7 +9,7 @@ mod host;
 mod image;
 mod life;
 mod scripts;
-mod updates;
+mod sequences;
 
 use std::{path::Path, time::Duration};
 

@@ -221,3 +221,29 @@ fn lines_of_layout() -> String {
     };
     partitions[..4].iter().map(line).collect()
 }
+
+#[test]
+#[ignore = "needs the firmware; cargo xtask test runs it"]
+fn the_store_belongs_to_root_whoever_has_it_on_the_build_host() {
+    const PATH: &str = "nix/store/0-hello";
+    let folder = folder();
+    fs::create_dir_all(folder.path().join("host").join(PATH)).unwrap();
+    fs::create_dir(folder.path().join("closure")).unwrap();
+    fs::write(folder.path().join("closure/store-paths"), format!("/{PATH}\n")).unwrap();
+    // In a build's sandbox, it belongs to nobody. Who is not root cannot make it so, and owns it all the same.
+    let _ =
+        std::os::unix::fs::chown(folder.path().join("host").join(PATH), Some(65534), Some(65534));
+    let store = ["--closure", "closure", "--store", "host", "card.img"];
+    let output = card_image(folder.path(), &[&MINIMUM[..], &store].concat());
+    assert!(output.status.success(), "{output:?}");
+    let image = format!("{}?offset={}", folder.path().join("card.img").display(), 8 * MIB);
+    let mut debugfs = Command::new("debugfs");
+    debugfs.env("PATH", path_with_system_folders()).args(["-R", &format!("stat /{PATH}"), &image]);
+    let told = run(&mut debugfs);
+    let owner = told.lines().find(|line| line.starts_with("User:")).unwrap_or_default();
+    assert_eq!(
+        owner.split_whitespace().collect::<Vec<_>>()[..4],
+        ["User:", "0", "Group:", "0"],
+        "{told}"
+    );
+}
