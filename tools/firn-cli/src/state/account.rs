@@ -6,6 +6,10 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
+use firn::nixos::Source;
+
+/// What is booted from these is no generation that could boot again.
+const UNLISTED: [Source; 2] = [Source::BootImage, Source::Prompt];
 
 /// Where Linux shows the node.
 const CHOSEN: &str = "proc/device-tree/chosen";
@@ -14,7 +18,8 @@ const CHOSEN: &str = "proc/device-tree/chosen";
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Account {
     pub(crate) version: String,
-    /// Identity of what was booted.
+    /// Identity of the generation that was booted; none if a person or the boot image brought a kernel of
+    /// their own, which no list has.
     pub(crate) generation: Option<String>,
     pub(super) source: Option<String>,
     pub(super) number: Option<u32>,
@@ -54,10 +59,13 @@ impl Account {
         let times = chosen.cells("firn,times-us")?.unwrap_or_default();
         let times =
             times.chunks_exact(2).map(|cells| u64::from(cells[0]) << 32 | u64::from(cells[1]));
+        let source = chosen.text("firn,source")?;
+        let generation =
+            chosen.text("firn,generation")?.filter(|_| !is_unlisted(source.as_deref()));
         Ok(Some(Self {
             version,
-            generation: chosen.text("firn,generation")?,
-            source: chosen.text("firn,source")?,
+            generation,
+            source,
             number: chosen.cells("firn,number")?.and_then(|cells| cells.first().copied()),
             profile: chosen.text("firn,profile")?,
             specialisation: chosen.text("firn,specialisation")?,
@@ -67,6 +75,11 @@ impl Account {
             times: chosen.texts("firn,time-names")?.into_iter().zip(times).collect(),
             state_device: chosen.text("firn,state-device")?,
         }))
+    }
+
+    /// Whether there is nothing that could be blessed: no list has what was booted.
+    pub(crate) fn is_unlisted(&self) -> bool {
+        is_unlisted(self.source.as_deref())
     }
 
     /// The device of the card that the loader keeps the record on; `None` if it has no place on one.
@@ -98,6 +111,10 @@ impl Account {
             ),
         }
     }
+}
+
+fn is_unlisted(source: Option<&str>) -> bool {
+    UNLISTED.iter().any(|of| source == Some(of.name()))
 }
 
 /// `mmcblk1`: neither a partition (`mmcblk1p2`) nor one of an eMMC's own (`mmcblk1boot0`).

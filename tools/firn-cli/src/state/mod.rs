@@ -73,7 +73,8 @@ enum Operation {
     /// Note that a generation works: the one that was booted, if none is named
     ///
     /// It boots without being counted from then on, and it is what a rollback leads to. What was booted
-    /// is known from the loader; what /run/current-system says may be another one.
+    /// is known from the loader; what /run/current-system says may be another one. A kernel that was booted
+    /// by hand, or came with the boot image, is none, and there is nothing to note.
     Bless {
         /// Its toplevel's store path, or its number, as `firn entries` lists them
         generation: Option<String>,
@@ -127,6 +128,13 @@ fn answer(arguments: &Arguments, output: &mut Vec<u8>) -> Result<ExitCode> {
         Some(_) => None,
         None => Some(Account::read(&arguments.root)?),
     };
+    if let (Operation::Bless { generation: None, .. }, Some(account)) =
+        (&arguments.operation, &account)
+        && account.is_unlisted()
+    {
+        output.write_all(report::nothing_to_bless(account, arguments.json).as_bytes())?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let keeper = match (&arguments.card, &account) {
         (Some(card), _) => Keeper::Card(card::whole_device(&arguments.root, card)?),
         (None, Some(account)) => match Keeper::of_running(account, &arguments.root) {

@@ -88,6 +88,15 @@ pub(super) fn account_alone(account: &Account, json: bool) -> String {
     text
 }
 
+/// Where no list has what was booted, nothing is noted.
+pub(super) fn nothing_to_bless(account: &Account, json: bool) -> String {
+    if json {
+        return format!("{:#}\n", json!({ "changed": false, "boot": account_to_json(account) }));
+    }
+    let source = account.source.as_deref().unwrap_or_default();
+    format!("nothing to bless: what was booted is no generation, it came from the {source}\n")
+}
+
 fn place_to_json(place: Location) -> Value {
     // What is stored elsewhere has no place on the card.
     let Location::Card { place, source } = place else { return Value::Null };

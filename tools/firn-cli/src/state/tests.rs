@@ -521,6 +521,43 @@ fn clear_makes_room_where_something_else_lies() {
     assert_eq!(bench.shown()["lastGood"], id(41));
 }
 
+#[test]
+fn what_was_booted_by_hand_is_not_blessed_and_leaves_no_trace() {
+    for source in ["prompt", "boot image"] {
+        let bench = Bench::new();
+        // As the loader tells it: the name stands for no generation, and no card for the record is named.
+        bench.boots("prompt");
+        bench.property("firn,source", format!("{source}\0").as_bytes());
+        let before = bench.bytes();
+        let (code, told) = bench.exits("bless").unwrap();
+        assert_eq!(code, ExitCode::SUCCESS, "a unit that blesses each boot has not failed");
+        assert_eq!(
+            told,
+            format!(
+                "nothing to bless: what was booted is no generation, it came from the {source}\n"
+            )
+        );
+        assert!(bench.bytes() == before);
+        bench.run("set-default 42").unwrap();
+        assert_eq!(bench.loader().record().last_good(), None, "nobody can return to it");
+        fs::remove_file(bench.path("proc/device-tree/chosen/firn,state-device")).unwrap();
+        assert_eq!(bench.exits("bless").unwrap(), (ExitCode::SUCCESS, told));
+        assert_eq!(bench.exits("pending").unwrap().0, ExitCode::FAILURE);
+    }
+}
+
+#[test]
+fn a_record_that_cannot_be_written_is_an_error_that_names_the_card() {
+    let bench = Bench::new();
+    bench.boots(&id(42));
+    let card = bench.path("dev/mmcblk1");
+    fs::remove_file(&card).unwrap();
+    // Whoever opens a folder for writing fails, root too: as with a card that is locked.
+    fs::create_dir(&card).unwrap();
+    let error = format!("{:#}", bench.run("bless").unwrap_err());
+    assert!(error.contains("cannot write to") && error.contains("mmcblk1"), "{error}");
+}
+
 // --- On trial --------------------------------------------------------------------------------------------
 
 #[test]
