@@ -11,11 +11,12 @@ let
   groups = {
     assertions = import ./assertions.nix tools;
     docs = import ./docs.nix tools;
-    flake = import ./flake.nix tools;
     everything = import ./everything.nix tools;
+    flake = import ./flake.nix tools;
     image = import ./image.nix tools;
     install = import ./install.nix tools;
     options = import ./options.nix tools;
+    packages = import ./packages.nix tools;
     settings = import ./settings.nix tools;
     source = import ./source.nix tools;
     system = import ./system.nix tools;

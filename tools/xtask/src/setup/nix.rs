@@ -84,8 +84,9 @@ impl Nix {
         };
         let mut command = Command::new(file);
         command.env("NIX_CONFIG", CONFIGURATION).env("NIX_REMOTE", "local");
-        // With the machine's own settings out of the way.
+        // With the machine's own settings out of the way, and a cache that may be a link.
         command.env("NIX_USER_CONF_FILES", "").env_remove("NIX_PATH");
+        command.env("NIX_IGNORE_SYMLINK_STORE", "1");
         for (variable, directory) in DIRECTORIES {
             command.env(variable, self.cache.join(STORE).join(directory));
         }

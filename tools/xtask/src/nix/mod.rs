@@ -1,5 +1,8 @@
 //! The Nix steps of `cargo xtask test`: every file parsed, formatted and linted; the module's tests;
-//! the flake evaluated, offline, against the tree's own small stand-in for nixpkgs.
+//! the flake evaluated, offline, against the tree's own small stand-in for nixpkgs. `--build` also
+//! runs what the packages' derivations run.
+
+mod builds;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -8,8 +11,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 
-use crate::process;
 use crate::setup::{self, Need, Nix, nix_formatter, nix_linter};
+use crate::{build, process};
 
 /// Where Nix files lie.
 const PLACES: [&str; 2] = ["flake.nix", "nix"];
@@ -22,19 +25,28 @@ const DEADLINE: Duration = Duration::from_secs(300);
 
 /// Check what is written in Nix: form, module tests, flake.
 ///
-/// Example: `cargo xtask nix`
+/// Example: `cargo xtask nix --build`
 #[derive(clap::Args)]
-pub(crate) struct Arguments {}
+pub(crate) struct Arguments {
+    /// Also run what the packages' derivations run, without Nix, and compare the firmware with that of
+    /// `cargo xtask build`; takes minutes
+    #[arg(long)]
+    build: bool,
+}
 
 /// Sets up what is missing and runs the Nix steps of `cargo xtask test`.
-pub(crate) fn run(_: &Arguments) -> Result<()> {
-    setup::ensure(Need::Checks)?;
+pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    setup::ensure(if arguments.build { Need::Everything } else { Need::Checks })?;
     println!("form: {}", check_style()?);
     let cases = tests()?;
     let failures: Vec<String> = cases.iter().filter_map(Case::told).collect();
     println!("tests: {} passed, {} failed", cases.len() - failures.len(), failures.len());
     ensure!(failures.is_empty(), "{}", failures.join("\n"));
     println!("flake: {}", check_flake()?);
+    if arguments.build {
+        build::firmware()?;
+        builds::run()?;
+    }
     Ok(())
 }
 
@@ -99,8 +111,8 @@ pub(crate) fn check_flake() -> Result<String> {
     let check = |also: &[&str]| {
         let mut nix = nix.command("nix");
         nix.args(["flake", "check", "--no-build", "--no-write-lock-file"]).args(also);
-        nix.args(["--override-input", "nixpkgs"]);
-        nix.arg(format!("path:{}", root.join(STUB).display())).arg(&root);
+        nix.args(["--override-input", "nixpkgs", &format!("path:./{STUB}"), "."]);
+        nix.current_dir(&root);
         process::output(&mut nix, DEADLINE)
     };
     // Older versions look at all systems anyhow, and know no option for it.
