@@ -13,12 +13,16 @@ let
   on =
     system:
     let
-      config = evaluateFlake {
-        nixpkgs.buildPlatform = system;
-        nixpkgs.config.allowUnfreePredicate = _: true;
-      };
+      config = evaluateFlake (
+        { pkgs, ... }:
+        {
+          nixpkgs.buildPlatform = system;
+          nixpkgs.config.allowUnfreePredicate = _: true;
+          system.build = { inherit pkgs; };
+        }
+      );
     in
-    import ../packages { inherit (config._module.args) pkgs; };
+    import ../packages { inherit (config.system.build) pkgs; };
   native = on "aarch64-linux";
   crossBuilt = on "x86_64-linux";
   boards = import ../boards.nix;

@@ -395,7 +395,8 @@ let
         if tree.config._module.check && tree.errors != [ ] then throw (head tree.errors) else tree.config;
     in
     {
-      inherit options config;
+      inherit options;
+      config = builtins.removeAttrs config [ "_module" ];
       _module = tree.config._module;
       type = types.submoduleWith { inherit modules specialArgs; };
     };
