@@ -678,3 +678,52 @@ fn an_account_that_was_tampered_with_is_an_error_and_no_panic() {
     let error = bench.run("show").unwrap_err().to_string();
     assert!(error.contains("firn,try") && error.contains("no cells"), "{error}");
 }
+
+// --- for an installation ------------------------------------------------------------------------------
+
+fn written(keepers: &Keepers, number: u32) -> bool {
+    matches!(keepers.set_default(&id(number)).unwrap(), Kept::Written(_))
+}
+
+#[test]
+fn an_installation_on_the_running_system_writes_the_record_that_booted_it() {
+    let bench = Bench::new();
+    bench.boots(&id(41));
+    let other = bench.path("other.img");
+    fs::write(&other, card(&[1])).unwrap();
+    let keepers = Keepers::find(&bench.path(""), true, Some(&other)).unwrap();
+    assert!(written(&keepers, 42));
+    assert!(!written(&keepers, 42), "a second time");
+    assert_eq!(bench.loader().record().default, Some(identity(42)));
+    let named = keepers.named().unwrap();
+    assert_eq!(named.default, Some(id(42)));
+    assert_eq!(named.others, [id(41)], "what runs counts as good");
+    assert!(fs::read(other).unwrap() == card(&[1]));
+}
+
+#[test]
+fn in_a_chroot_only_a_disk_that_has_a_record_already_is_written_to() {
+    let bench = Bench::new();
+    // The machine that installs was booted by Firn itself.
+    bench.boots(&id(41));
+    let own = bench.bytes();
+    let disk = bench.path("disk.img");
+    fs::write(&disk, card(&[1])).unwrap();
+    let find = || Keepers::find(&bench.path(""), false, Some(&disk)).unwrap();
+    let Kept::Nowhere(why) = find().set_default(&id(1)).unwrap() else { panic!("it was written") };
+    assert!(why.contains("holds none"), "{why}");
+    assert!(fs::read(&disk).unwrap() == card(&[1]));
+
+    bench.run(&format!("set-default 1 --card {}", disk.display())).unwrap();
+    assert!(written(&find(), 7));
+    assert_eq!(find().named().unwrap().default, Some(id(7)));
+    assert!(bench.bytes() == own, "the machine's own record is left alone");
+}
+
+#[test]
+fn without_any_record_an_installation_goes_on_and_says_why_there_is_none() {
+    let bench = Bench::new();
+    let keepers = Keepers::find(&bench.path(""), true, None).unwrap();
+    assert!(keepers.named().unwrap().default.is_none());
+    assert!(matches!(keepers.set_default(&id(42)).unwrap(), Kept::Nowhere(_)));
+}

@@ -20,12 +20,17 @@ pub(super) struct Card {
 
 impl Card {
     pub(super) fn new() -> Rc<RefCell<Self>> {
+        Rc::new(RefCell::new(Self::blank()))
+    }
+
+    /// One without a record.
+    pub(super) fn blank() -> Self {
         let mut mbr = [0; BLOCK_SIZE];
         mbr[446 + 4] = 0x83;
         mbr[446 + 8..][..4].copy_from_slice(&16384_u32.to_le_bytes());
         mbr[446 + 12..][..4].copy_from_slice(&2048_u32.to_le_bytes());
         mbr[510..].copy_from_slice(&[0x55, 0xaa]);
-        Rc::new(RefCell::new(Self { blocks: [(0, mbr)].into(), left: None }))
+        Self { blocks: [(0, mbr)].into(), left: None }
     }
 }
 

@@ -4,6 +4,7 @@
 use std::{fs, path::PathBuf};
 
 use super::{
+    card::Card,
     disk::Plan,
     world::{Outcome, Pieces, World, other},
 };
@@ -137,7 +138,7 @@ fn a_thousand_sequences_leave_a_card_that_boots_the_old_or_the_new_default() {
 /// For the emulated boots of a sample: `FIRN_SEQUENCES=DIR cargo test -p firn-cli --bin firn -- --ignored
 /// sequences` leaves in DIR, for each of `FIRN_SEEDS` (`0,1,2`; even ones have the profiles as source, odd
 /// ones extlinux), `SEED/tree`, what the loader can read; `SEED/record-a` and `record-b`, the copies of the
-/// state record; and `SEED/boots`, the toplevel that boots by default. Kernel and device tree are those in
+/// state record; `SEED/boots`, the toplevel that boots by default, and `boots-without-record`. Kernel and device tree are those in
 /// `FIRN_PIECES`, `Image` and `board.dtb`, if that is set.
 #[test]
 #[ignore = "writes files for other tests"]
@@ -158,5 +159,7 @@ fn what_sequences_leave_is_written_for_other_tests() {
             fs::write(place.join(name), bytes).unwrap();
         }
         fs::write(place.join("boots"), world.booted()).unwrap();
+        *world.card.borrow_mut() = Card::blank();
+        fs::write(place.join("boots-without-record"), world.booted()).unwrap();
     }
 }
