@@ -22,13 +22,13 @@ let
     };
   perHost = output: lib.genAttrs hosts (system: output (pkgsFor system));
 
-  # The example host, built on the board's own kind of machine or cross-built on another one.
+  # The host that the template has, built on the board's own kind of machine or cross-built on another one.
   example =
     platform:
     lib.nixosSystem {
       modules = [
         self.nixosModules.default
-        ./hosts/imx8mp-evk.nix
+        ./templates/host/configuration.nix
         { nixpkgs = platform; }
       ];
     };

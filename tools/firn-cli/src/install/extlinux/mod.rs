@@ -137,9 +137,7 @@ fn copy(installation: &Installation<'_>, present: &Present, wanted: &mut Vec<Ent
             // The disk has less room than it says.
             Err(error) if is_full(&error) => {
                 if has_made_room {
-                    let given_up =
-                        demand.give_up_one(wanted).with_context(|| format!("{error:#}"))?;
-                    tell(installation, &given_up);
+                    give_up_one(installation, &demand, wanted, &error)?;
                 }
                 make_room(installation, present, wanted)?;
                 has_made_room = true;
@@ -147,6 +145,18 @@ fn copy(installation: &Installation<'_>, present: &Present, wanted: &mut Vec<Ent
             put => return put,
         }
     }
+}
+
+/// Goes without the oldest generation that may be missing; with none left, `error` is why.
+fn give_up_one(
+    installation: &Installation<'_>,
+    demand: &Demand<'_>,
+    wanted: &mut Vec<Entry>,
+    error: &anyhow::Error,
+) -> Result<()> {
+    let given_up = demand.give_up_one(wanted).with_context(|| format!("{error:#}"))?;
+    tell(installation, &given_up);
+    Ok(())
 }
 
 /// Writes the configuration that names all that is wanted, where there is no room, of less.
@@ -161,9 +171,7 @@ fn write(
             Err(error) if is_full(&error) => {
                 if has_made_room {
                     let demand = Demand::new(installation, present, wanted, &BTreeMap::new())?;
-                    let given_up =
-                        demand.give_up_one(wanted).with_context(|| format!("{error:#}"))?;
-                    tell(installation, &given_up);
+                    give_up_one(installation, &demand, wanted, &error)?;
                 }
                 make_room(installation, present, wanted)?;
                 has_made_room = true;
