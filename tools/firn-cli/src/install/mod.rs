@@ -4,6 +4,7 @@
 //! may fail: what booted before, boots then, or what is installed, never nothing.
 
 mod config;
+mod device;
 mod disk;
 mod extlinux;
 mod extra;
@@ -69,6 +70,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let root = &arguments.root;
     ensure!(root.is_dir(), "{} is not a directory", root.display());
     let is_this_system = root == Path::new("/") && !arguments.populate;
+    if is_this_system {
+        device::check(root, &config)?;
+    }
     let store = arguments.store.clone().unwrap_or_else(|| match arguments.populate {
         true => "/".into(),
         false => root.clone(),

@@ -1,16 +1,13 @@
 //! Where it is written down what boots by default: the state record, if there is one, and the profile.
 
-use std::{
-    fs,
-    os::unix::fs::MetadataExt as _,
-    path::{Path, PathBuf},
-};
+use std::path::Path;
 
 use anyhow::Result;
 
 use super::{
     Installation,
     config::{Config, Source},
+    device::disk_of,
     running::Running,
 };
 use crate::state::{Keepers, Kept, Named};
@@ -85,19 +82,6 @@ impl Book for StateRecord {
             }
         })
     }
-}
-
-/// The device of the whole disk that holds `directory`, if that is a partition of one.
-fn disk_of(root: &Path, directory: &str) -> Option<PathBuf> {
-    let device = fs::metadata(root.join(directory.trim_start_matches('/'))).ok()?.dev();
-    let number = format!("{}:{}", rustix::fs::major(device), rustix::fs::minor(device));
-    let partition = fs::canonicalize(root.join("sys/dev/block").join(number)).ok()?;
-    let disk = if partition.join("partition").exists() { partition.parent()? } else { &partition };
-    // Encrypted or of several disks: no card.
-    let is_made_of_others =
-        fs::read_dir(disk.join("slaves")).is_ok_and(|mut slaves| slaves.next().is_some());
-    let node = root.join("dev").join(disk.file_name()?);
-    (!is_made_of_others && node.exists()).then_some(node)
 }
 
 /// Makes the profile `system` with one generation, if there is none.
