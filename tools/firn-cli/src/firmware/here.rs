@@ -5,7 +5,7 @@ use std::{fmt, fs, path::Path};
 use anyhow::{Context as _, Result};
 use firn::board::BOARD;
 
-use crate::state::Account;
+use crate::state::{Account, booted_system};
 
 /// The system that the loader of this board has started.
 pub(super) struct Here {
@@ -38,9 +38,8 @@ impl Here {
             return Ok(Err(Elsewhere::OtherBoard));
         }
         // In the chroot of an installation, /proc and /dev are those of the machine that installs.
-        let booted = fs::read_link(root.join("run/booted-system")).ok();
-        let booted = booted.as_deref().and_then(Path::to_str);
-        if booted.is_none() || booted != account.generation.as_deref() {
+        let booted = booted_system(root);
+        if booted.is_none() || booted != account.generation {
             return Ok(Err(Elsewhere::OtherSystem));
         }
         Ok(Ok(Self { account }))

@@ -69,6 +69,14 @@ impl Config {
         Self::parse(&text).with_context(|| shown.to_string())
     }
 
+    /// What the loader has to find on a card: the store, or the boot directory.
+    pub(crate) fn place(&self) -> &str {
+        match self.source {
+            Source::Profiles => "/nix/store",
+            Source::Extlinux => &self.boot,
+        }
+    }
+
     /// Reads the file's text.
     ///
     /// # Errors

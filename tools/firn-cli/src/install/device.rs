@@ -28,10 +28,7 @@ pub(super) fn disk_of(root: &Path, directory: &str) -> Option<PathBuf> {
 /// # Errors
 /// It is neither ext4 nor, in `/boot`, FAT, or not on a partition of a card.
 pub(super) fn check(root: &Path, config: &Config) -> Result<()> {
-    let directory = match config.source {
-        Source::Profiles => "/nix/store",
-        Source::Extlinux => &config.boot,
-    };
+    let directory = config.place();
     let path = below(root, directory);
     if !path.exists() {
         return Ok(());

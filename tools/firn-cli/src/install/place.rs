@@ -4,12 +4,7 @@ use std::path::Path;
 
 use anyhow::Result;
 
-use super::{
-    Installation,
-    config::{Config, Source},
-    device::disk_of,
-    running::Running,
-};
+use super::{Installation, config::Config, device::disk_of, running::Running};
 use crate::state::{Keepers, Kept, Named};
 
 const PROFILES: &str = "/nix/var/nix/profiles";
@@ -48,11 +43,7 @@ pub(super) struct StateRecord {
 /// # Errors
 /// There is one, and it cannot be read.
 pub(super) fn of_system(root: &Path, config: &Config, running: &Running) -> Result<StateRecord> {
-    let directory = match config.source {
-        Source::Profiles => "/nix/store",
-        Source::Extlinux => &config.boot,
-    };
-    let disk = disk_of(root, directory);
+    let disk = disk_of(root, config.place());
     let keepers = Keepers::find(root, !running.is_chroot, disk.as_deref())?;
     let named = keepers.named()?;
     Ok(StateRecord { keepers, named })

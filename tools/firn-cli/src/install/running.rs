@@ -5,7 +5,7 @@ use std::{fs, os::unix::fs::MetadataExt as _, path::Path};
 
 use anyhow::Result;
 
-use crate::state::Account;
+use crate::state::{Account, booted_system};
 
 /// What is known of the system that runs.
 #[derive(Default)]
@@ -19,8 +19,7 @@ pub(super) struct Running {
 impl Running {
     /// Of the system at `root`.
     pub(super) fn find(root: &Path) -> Result<Self> {
-        let booted = fs::read_link(root.join("run/booted-system"));
-        let booted = booted.ok().and_then(|path| path.into_os_string().into_string().ok());
+        let booted = booted_system(root);
         let told = Account::find(root)?.and_then(|account| account.generation);
         // nixos-install's is the root of the first process, too, in a PID namespace of its own. But NixOS has
         // noted in /run what it has booted, which is not seen from there.

@@ -117,6 +117,12 @@ fn is_unlisted(source: Option<&str>) -> bool {
     UNLISTED.iter().any(|of| source == Some(of.name()))
 }
 
+/// The toplevel that NixOS has booted, by its own account.
+pub(crate) fn booted_system(root: &Path) -> Option<String> {
+    let link = fs::read_link(root.join("run/booted-system")).ok()?;
+    link.into_os_string().into_string().ok()
+}
+
 /// `mmcblk1`: neither a partition (`mmcblk1p2`) nor one of an eMMC's own (`mmcblk1boot0`).
 fn is_whole_card(name: &str) -> bool {
     let number = name.strip_prefix("mmcblk").unwrap_or_default();

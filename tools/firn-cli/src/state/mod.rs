@@ -26,7 +26,7 @@ use firn::{
     state::{Identity, Record},
 };
 
-pub(crate) use account::Account;
+pub(crate) use account::{Account, booted_system};
 use card::Card;
 pub(crate) use install::{Keepers, Kept, Named};
 use list::List;
