@@ -164,7 +164,10 @@ fn steps(fast: bool) -> Vec<Step> {
     ];
     if !fast {
         // Ignored tests of other packages are chores for a hand, some of which write to the tree.
-        let mut boots = cargo("test --package evk --tests --no-fail-fast -- --ignored");
+        let mut boots = cargo(&format!(
+            "test --package evk --tests --no-fail-fast -- --ignored --test-threads {}",
+            boots_at_once()
+        ));
         // They build guests for the target; without a compiler for it they say so themselves.
         if let Ok(Some(compiler)) = Compiler::for_firmware() {
             compiler.configure(&mut boots);
@@ -172,6 +175,11 @@ fn steps(fast: bool) -> Vec<Step> {
         steps.push(Step { name: "emulated boots", work: Work::Tests(boots) });
     }
     steps
+}
+
+/// A boot waits for half of its time: for a countdown to end, or as long as a person takes to type.
+fn boots_at_once() -> usize {
+    2 * std::thread::available_parallelism().map_or(1, |cores| cores.get())
 }
 
 impl Work {
