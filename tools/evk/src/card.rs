@@ -402,7 +402,7 @@ fn copy_data(source: &Path, target: &Path, offset: u64) -> Result<()> {
 }
 
 /// Where a file is not a hole: cards mostly are.
-fn data_ranges(file: &File) -> Result<Vec<Range<u64>>> {
+pub(crate) fn data_ranges(file: &File) -> Result<Vec<Range<u64>>> {
     let mut ranges = Vec::new();
     let mut position = 0;
     loop {
@@ -480,6 +480,13 @@ impl CardImage {
     /// Its partitions, in order.
     pub fn partitions(&self) -> &[Extent] {
         &self.extents
+    }
+
+    /// Which sectors are not empty.
+    pub fn used(&self) -> Result<Vec<Range<u64>>> {
+        let ranges = data_ranges(&File::open(&self.path)?)?;
+        let sectors = |data: Range<u64>| data.start / SECTOR..data.end.div_ceil(SECTOR);
+        Ok(ranges.into_iter().map(sectors).collect())
     }
 
     /// A copy that may be written to, and is gone with the value.

@@ -3,16 +3,18 @@
 //! Source: QEMU 10.0, docs/interop/qmp-spec.rst.
 
 use std::{
-    io::{BufRead as _, BufReader, Write as _},
+    io::{BufRead as _, BufReader, ErrorKind, Write as _},
     os::unix::net::UnixStream,
     path::Path,
-    time::Duration,
+    thread,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, bail};
 use serde_json::{Value, json};
 
 const ANSWER: Duration = Duration::from_secs(30);
+const BETWEEN_LOOKS: Duration = Duration::from_millis(5);
 
 /// A connection to a running emulator.
 #[derive(Debug)]
@@ -21,10 +23,21 @@ pub(crate) struct Monitor {
 }
 
 impl Monitor {
-    /// Connects to the emulator's socket, which must be there.
+    /// Connects to the emulator's socket, which may not be there yet if it has just been started.
     pub(crate) fn connect(socket: &Path) -> Result<Self> {
-        let stream = UnixStream::connect(socket)
-            .with_context(|| format!("no monitor at {}", socket.display()))?;
+        let until = Instant::now() + ANSWER;
+        let stream = loop {
+            match UnixStream::connect(socket) {
+                Ok(stream) => break stream,
+                Err(error) if error.kind() == ErrorKind::NotFound && Instant::now() < until => {
+                    thread::sleep(BETWEEN_LOOKS);
+                }
+                Err(error) => {
+                    return Err(error)
+                        .with_context(|| format!("no monitor at {}", socket.display()));
+                }
+            }
+        };
         stream.set_read_timeout(Some(ANSWER))?;
         stream.set_write_timeout(Some(ANSWER))?;
         let mut monitor = Self { stream: BufReader::new(stream) };

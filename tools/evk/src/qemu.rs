@@ -20,9 +20,11 @@ use crate::{
     card::SECTOR,
     emmc::Emmc,
     gdb::{self, Board, Bus, Hardware, Setup, Witness},
+    modelled::ModelledCard,
     models::{
         caam::{self, Caam},
         ocotp::{self, Fuses},
+        serial::{self, StuckLine},
         usdhc::Rules,
     },
     session::{Ports, Session},
@@ -182,6 +184,8 @@ pub struct Machine {
     cpus: u32,
     drives: Vec<Drive>,
     emmc: Option<(Emmc, Rules)>,
+    modelled: Option<(ModelledCard, Rules)>,
+    stuck_line: Option<StuckLine>,
     fuses: Option<Fuses>,
     caam: Option<(Caam, Rules)>,
     trace: Option<(Vec<String>, PathBuf)>,
@@ -205,6 +209,8 @@ impl Machine {
             cpus,
             drives: Vec::new(),
             emmc: None,
+            modelled: None,
+            stuck_line: None,
             fuses: None,
             caam: None,
             trace: None,
@@ -272,6 +278,21 @@ impl Machine {
     #[must_use]
     pub fn emmc(mut self, emmc: Emmc, rules: &Rules) -> Self {
         self.emmc = Some((emmc, rules.clone()));
+        self
+    }
+
+    /// With a card behind a modelled controller, under a loader that is not started by the boot ROM; no other
+    /// card is in its slot. What it finds the firmware doing wrong is written to `rules`.
+    #[must_use]
+    pub fn modelled_card(mut self, card: ModelledCard, rules: &Rules) -> Self {
+        self.modelled = Some((card, rules.clone()));
+        self
+    }
+
+    /// With a serial line that takes no characters, under a loader that is not started by the boot ROM.
+    #[must_use]
+    pub fn stuck_line(mut self, line: StuckLine) -> Self {
+        self.stuck_line = Some(line);
         self
     }
 
@@ -403,6 +424,14 @@ impl Machine {
         };
         let devices = match &self.emmc {
             Some((emmc, rules)) => Some(emmc.attach(devices.unwrap_or_default(), rules)?),
+            None => devices,
+        };
+        let devices = match &self.modelled {
+            Some((card, rules)) => Some(card.attach(devices.unwrap_or_default(), rules)?),
+            None => devices,
+        };
+        let devices = match &self.stuck_line {
+            Some(line) => Some(serial::attach(devices.unwrap_or_default(), line)),
             None => devices,
         };
         let devices = match &self.fuses {

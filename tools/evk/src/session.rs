@@ -2,7 +2,7 @@
 
 use std::{
     io::{Read, Write as _},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, ChildStdin, ExitStatus},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread::{self, JoinHandle},
@@ -10,6 +10,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, anyhow, bail};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
 use crate::{
@@ -224,6 +225,32 @@ impl Session {
         let arguments = json!({ "device": slot.drive(), "force": true });
         Monitor::connect(&self.ports.monitor)?.execute("eject", &arguments)?;
         Ok(())
+    }
+
+    /// Puts another card into a slot, in the place of the one that is there.
+    pub fn change_card(&mut self, slot: Slot, image: &Path) -> Result<()> {
+        let arguments = json!({
+            "device": slot.drive(),
+            "filename": image,
+            "format": "raw",
+            "force": true,
+        });
+        Monitor::connect(&self.ports.monitor)?.execute("blockdev-change-medium", &arguments)?;
+        Ok(())
+    }
+
+    /// Resets the board, as a watchdog does when it bites.
+    pub fn reset(&mut self) -> Result<()> {
+        Monitor::connect(&self.ports.monitor)?.execute("system_reset", &json!({}))?;
+        Ok(())
+    }
+
+    /// Lets the processor stand still for `time`, while the board's clocks go on.
+    pub fn freeze(&mut self, time: Duration) -> Result<()> {
+        let process = Pid::from_child(&self.child);
+        kill_process(process, Signal::STOP)?;
+        thread::sleep(time);
+        Ok(kill_process(process, Signal::CONT)?)
     }
 
     /// Lets a processor that spins for ever wait for interrupts instead, as that of a kernel that has

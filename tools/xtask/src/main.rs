@@ -9,6 +9,7 @@ mod licences;
 mod nix;
 mod process;
 mod setup;
+mod soak;
 mod test;
 
 use std::path::PathBuf;
@@ -31,6 +32,7 @@ enum Chore {
     Test(test::Arguments),
     Bench(bench::Arguments),
     Fuzz(fuzz::Arguments),
+    Soak(soak::Arguments),
     Nix(nix::Arguments),
 }
 
@@ -42,6 +44,7 @@ fn main() -> std::process::ExitCode {
         Chore::Test(arguments) => test::run(&arguments),
         Chore::Bench(arguments) => bench::run(&arguments),
         Chore::Fuzz(arguments) => fuzz::run(&arguments),
+        Chore::Soak(arguments) => soak::run(&arguments),
         Chore::Nix(arguments) => nix::run(&arguments),
     };
     match outcome {

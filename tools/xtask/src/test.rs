@@ -9,10 +9,10 @@ use evk::assets::find_tool;
 
 use crate::nix::Case;
 use crate::setup::{self, Compiler, LINUX_TRIPLE, Need, TRIPLE};
-use crate::{build, fuzz, licences, nix, process};
+use crate::{build, fuzz, licences, nix, process, soak};
 
 /// Run every check: format, lints, host tests, fuzz targets, documentation, licences, Nix, emulated
-/// boots.
+/// boots, boots with random faults.
 ///
 /// Example: `cargo xtask test --fast`
 #[derive(clap::Args)]
@@ -173,6 +173,7 @@ fn steps(fast: bool) -> Vec<Step> {
             compiler.configure(&mut boots);
         }
         steps.push(Step { name: "emulated boots", work: Work::Tests(boots) });
+        steps.push(Step { name: "soak", work: Work::Own(soak::briefly, "cargo xtask soak") });
     }
     steps
 }
@@ -374,7 +375,7 @@ mod tests {
     fn fast_leaves_only_the_emulated_boots_out() {
         let names = |fast| steps(fast).into_iter().map(|step| step.name).collect::<Vec<_>>();
         let mut all = names(false);
-        assert_eq!(all.pop(), Some("emulated boots"));
+        assert_eq!([all.pop(), all.pop()], [Some("soak"), Some("emulated boots")]);
         assert_eq!(all, names(true));
     }
 

@@ -5,7 +5,10 @@
 
 #![no_std]
 
-use core::ptr;
+use core::{
+    ptr,
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 /// UART2, the console of the EVK. Source: i.MX 8M Plus Reference Manual, memory map.
 const UART2: usize = 0x3089_0000;
@@ -15,8 +18,10 @@ const UCR2: usize = 0x84;
 const UTS: usize = 0xb4;
 /// UTS: no room for another character.
 const TXFULL: u32 = 1 << 4;
-/// How often a full FIFO is looked at before a character is given up.
-const PATIENCE: u32 = 1_000_000;
+/// How often a full FIFO is looked at before the line counts as stuck: longer than a character takes.
+const PATIENCE: u32 = 10_000;
+/// It is: nothing is waited for any more.
+static STUCK: AtomicBool = AtomicBool::new(false);
 
 fn read(offset: usize) -> u32 {
     // SAFETY: UART2's registers are 32 bits wide, always mapped, and shared with nobody here.
@@ -36,10 +41,9 @@ pub fn start_console() {
 }
 
 fn put_byte(byte: u8) {
-    for _ in 0..PATIENCE {
-        if read(UTS) & TXFULL == 0 {
-            break;
-        }
+    let is_full = || read(UTS) & TXFULL != 0;
+    if !STUCK.load(Ordering::Relaxed) && (0..PATIENCE).all(|_| is_full()) {
+        STUCK.store(true, Ordering::Relaxed);
     }
     write(UTXD, u32::from(byte));
 }

@@ -10,4 +10,5 @@ pub mod first_stage;
 pub mod i2c;
 pub mod ocotp;
 pub mod pca9450;
+pub mod serial;
 pub mod usdhc;

@@ -1,5 +1,6 @@
 //! An arm64 `Image` that prints in which state it was entered, and powers off. With `stub=reset` on its
-//! command line it resets the board instead, with `stub=hang` it waits for ever.
+//! command line it resets the board instead, with `stub=hang` it waits for ever. Its file may be longer than
+//! what is built here: the header's second reserved field tells how long, 0 otherwise.
 //!
 //! Source of the header: Linux documentation, arch/arm64/booting. It answers the questions that a
 //! loader's hand-over is judged by, in a fraction of the time that Linux takes.
@@ -20,7 +21,7 @@ global_asm!(
     ".quad 0",            // text_offset
     ".quad __image_size", // with BSS
     ".quad 0xa",          // little endian, 4 KiB pages, anywhere in memory
-    ".quad 0, 0, 0",
+    ".quad 0, 0, 0",      // the first: the file's length
     ".ascii \"ARM\\x64\"",
     ".word 0", // no PE header
     "entry:",
@@ -47,6 +48,9 @@ global_asm!(
     "add x9, x9, :lo12:__stack_end",
     "mov sp, x9",
     "adr x4, header",
+    "adrp x5, __file_end",
+    "add x5, x5, :lo12:__file_end",
+    "mov x6, sp",
     "b report",
 );
 
@@ -59,9 +63,18 @@ macro_rules! system_register {
     }};
 }
 
-/// Prints everything. The arguments are the registers at entry and the address of the header.
+/// Prints everything. The arguments are the registers at entry, the addresses of the header and of the end of
+/// what is built here, and that of the stack's.
 #[unsafe(no_mangle)]
-extern "C" fn report(x0: u64, x1: u64, x2: u64, x3: u64, base: u64) -> ! {
+extern "C" fn report(
+    x0: u64,
+    x1: u64,
+    x2: u64,
+    x3: u64,
+    base: u64,
+    file_end: u64,
+    stack_end: u64,
+) -> ! {
     let counter = system_register!("cntpct_el0");
     start_console();
     put("\r\n=== stub kernel ===\r\n");
@@ -73,6 +86,7 @@ extern "C" fn report(x0: u64, x1: u64, x2: u64, x3: u64, base: u64) -> ! {
     put_field("x2", x2);
     put_field("x3", x3);
     put_processor_state();
+    put_kernel(base, file_end, stack_end);
     put_field("watchdog control", watchdog_control());
     let command_line = put_device_tree(x0);
     put("=== end of stub kernel ===\r\n");
@@ -83,6 +97,32 @@ extern "C" fn report(x0: u64, x1: u64, x2: u64, x3: u64, base: u64) -> ! {
     call(if is_told(b"stub=reset") { SYSTEM_RESET } else { SYSTEM_OFF });
     put("stub kernel: the firmware came back\r\n");
     rest()
+}
+
+/// Prints the sum of the kernel's file, without what this program has written over: BSS and stack.
+fn put_kernel(base: u64, file_end: u64, stack_end: u64) {
+    let length_at: *const u64 = ptr::with_exposed_provenance(base as usize + 32);
+    // SAFETY: it is the header's, which is aligned as the page that it begins.
+    let length = unsafe { length_at.read_volatile() };
+    let mut sum = add(0, base, file_end);
+    if length <= LARGEST_FILE && stack_end < base + length {
+        sum = add(sum, stack_end, base + length);
+    }
+    put_field("kernel sum", sum);
+}
+
+const LARGEST_FILE: u64 = 64 << 20;
+
+/// Adds the bytes from `start` to `end` to a sum.
+fn add(sum: u64, start: u64, end: u64) -> u64 {
+    let at: *const u8 = ptr::with_exposed_provenance(start as usize);
+    // SAFETY: the caller says what lies there, and nothing else runs that could change it.
+    let bytes = unsafe { slice::from_raw_parts(at, (end - start) as usize) };
+    add_bytes(sum, bytes)
+}
+
+fn add_bytes(sum: u64, bytes: &[u8]) -> u64 {
+    bytes.iter().fold(sum, |sum, byte| sum.wrapping_mul(31).wrapping_add(u64::from(*byte)))
 }
 
 /// WCR of watchdog 1. Source: i.MX 8M Plus reference manual, "Watchdog Timer (WDOG)".
@@ -161,6 +201,8 @@ fn put_nodes<'a>(blob: &Blob<'a>) -> Option<&'a [u8]> {
     let mut node: &[u8] = &[];
     let mut initrd = (0, 0);
     let mut command_line: &[u8] = &[];
+    // Of what no boot changes: the generation's mark and the memory are printed.
+    let mut sum = 0;
     loop {
         let token = word(blob.structure, at)?;
         at += 4;
@@ -179,6 +221,9 @@ fn put_nodes<'a>(blob: &Blob<'a>) -> Option<&'a [u8]> {
                 let name = string(blob.strings, word(blob.structure, at + 4)? as usize)?;
                 let value = blob.structure.get(at + 8..)?.get(..length)?;
                 at += 8 + length.next_multiple_of(4);
+                if depth > 1 && !is_shown(node) {
+                    sum = add_bytes(add_bytes(sum, name), value);
+                }
                 if depth == 2 && is_shown(node) || depth == 1 && name == b"model" {
                     put_property(node, name, value);
                     match name {
@@ -194,6 +239,7 @@ fn put_nodes<'a>(blob: &Blob<'a>) -> Option<&'a [u8]> {
             _ => return None,
         }
     }
+    put_field("device tree sum", sum);
     put_initrd(initrd);
     Some(command_line)
 }
@@ -231,9 +277,7 @@ fn put_initrd((start, end): (u64, u64)) {
     put_field("initrd start", start);
     put_field("initrd size", length);
     put("initrd sum: ");
-    put_hex(
-        bytes.iter().fold(0, |sum: u64, byte| sum.wrapping_mul(31).wrapping_add(u64::from(*byte))),
-    );
+    put_hex(add_bytes(0, bytes));
     put("\r\ninitrd begins: ");
     put_printable(bytes.split(|byte| *byte == b'\n').next().unwrap_or_default());
     put("\r\n");

@@ -29,4 +29,4 @@ pub(crate) use handed_over::HandedOver;
 pub use rules::Rules;
 pub use sd::{SdCard, SdKind};
 pub use storage::{Image, Pattern, Storage};
-pub use window::attach;
+pub use window::{Incident, attach, attach_with};

@@ -1,21 +1,30 @@
-//! An eMMC behind uSDHC3 on QEMU's GDB port. QEMU's own controller there has SD cards only.
+//! A card behind a modelled uSDHC on QEMU's GDB port: an eMMC, because QEMU's own controllers have SD cards
+//! only, or a card with which something goes wrong.
 //!
 //! Descriptors come from and blocks go to the machine's memory while it stands still. Time is the
 //! machine's, and skips ahead to whatever somebody waits for: a transfer takes no longer than it
 //! takes to move the bytes.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use firn::board::{BOARD, CardKind, CardSlot};
 
 use super::{
     card::Card,
     controller::{BusError, Controller, Memory, SYS_CTRL},
+    fault::Fault,
     rules::Rules,
 };
 use crate::{
     access::Width,
     gdb::{self, Bus, Device},
+    qemu::Slot,
 };
 
 /// Room for one uSDHC. Source: i.MX 8M Plus reference manual, memory map of AIPS-3.
@@ -26,6 +35,24 @@ const ROOT_STRIDE: u64 = 0x80;
 /// More is not held back before it goes to the machine's memory.
 const MOST_HELD: usize = 1 << 20;
 
+/// What happens to a card at a command, counted from 0.
+pub enum Incident {
+    /// Something goes wrong with the command.
+    Wire {
+        /// Which one.
+        command: usize,
+        /// What goes wrong.
+        fault: Fault,
+    },
+    /// Before it, somebody has pulled the card and put in this one.
+    Swap {
+        /// Which one.
+        command: usize,
+        /// The other card, or none.
+        card: Option<Box<dyn Card>>,
+    },
+}
+
 /// Puts `card` behind the board's eMMC controller on `bus`. Rules that the firmware breaks are
 /// written down in `rules`.
 ///
@@ -33,16 +60,47 @@ const MOST_HELD: usize = 1 << 20;
 /// If the board has no eMMC.
 #[must_use]
 pub fn attach(bus: Bus, card: impl Card + 'static, rules: &Rules) -> Bus {
-    let slot = BOARD.cards.iter().find(|slot| slot.kind == CardKind::Emmc);
-    let slot = slot.expect("the board has an eMMC");
-    let controller = Controller::new(Some(Box::new(card)), rules.clone());
-    let window = Window { slot, controller, skipped: Duration::ZERO, rules: rules.clone() };
+    attach_with(bus, Slot::Emmc, Box::new(card), rules, Vec::new(), Arc::default())
+}
+
+/// Puts `card` behind the controller of `slot`, and lets the `incidents` happen to it. How many commands
+/// there were is kept in `commands`.
+///
+/// # Panics
+/// If the board has no such slot.
+#[must_use]
+pub fn attach_with(
+    bus: Bus,
+    slot: Slot,
+    card: Box<dyn Card>,
+    rules: &Rules,
+    incidents: Vec<Incident>,
+    commands: Arc<AtomicUsize>,
+) -> Bus {
+    let kind = match slot {
+        Slot::Sd => CardKind::Sd,
+        Slot::Emmc => CardKind::Emmc,
+    };
+    let slot = BOARD.cards.iter().find(|slot| slot.kind == kind);
+    let slot = slot.expect("the board has such a slot");
+    let mut controller = Controller::new(Some(card), rules.clone());
+    let mut swap = None;
+    for incident in incidents {
+        match incident {
+            Incident::Wire { command, fault } => controller.inject(command, fault),
+            Incident::Swap { command, card } => swap = Some((command, card)),
+        }
+    }
+    let (skipped, rules) = (Duration::ZERO, rules.clone());
+    let window = Window { slot, controller, swap, commands, skipped, rules };
     bus.with_staying(slot.usdhc.into(), LENGTH, window)
 }
 
 struct Window {
     slot: &'static CardSlot,
     controller: Controller,
+    swap: Option<(usize, Option<Box<dyn Card>>)>,
+    commands: Arc<AtomicUsize>,
     /// How far the card's time is ahead of the machine's.
     skipped: Duration,
     rules: Rules,
@@ -60,6 +118,15 @@ impl Window {
         match machine.read(ROOTS + u64::from(root) * ROOT_STRIDE, &mut target) {
             Ok(()) if u32::from_le_bytes(target) == wanted => self.slot.clock.hertz,
             _ => 0,
+        }
+    }
+
+    /// Lets somebody change the card when its time has come: during the command before.
+    fn change_card(&mut self, now: Duration) {
+        let issued = self.controller.issued().len();
+        if let Some((_, card)) = self.swap.take_if(|(command, _)| issued >= *command) {
+            self.controller.pull(now);
+            self.controller.insert(card);
         }
     }
 
@@ -89,9 +156,11 @@ impl Device for Window {
         }
         let now = self.now(machine);
         let value = u32::try_from(value & 0xffff_ffff).unwrap_or_default();
+        self.change_card(now);
         let mut memory = Gathered { machine, start: 0, bytes: Vec::new() };
         self.controller.write(offset, value, now, &mut memory);
         let done = memory.flush();
+        self.commands.store(self.controller.issued().len(), Ordering::Relaxed);
         self.rules.require(done.is_ok(), || "DMA to where no memory is".into());
     }
 }
@@ -184,7 +253,14 @@ mod tests {
         let slot = BOARD.cards.iter().find(|slot| slot.kind == CardKind::Emmc).unwrap();
         let rules = Rules::default();
         let controller = Controller::new(None, rules.clone());
-        let mut window = Window { slot, controller, skipped: Duration::ZERO, rules: rules.clone() };
+        let mut window = Window {
+            slot,
+            controller,
+            swap: None,
+            commands: Arc::default(),
+            skipped: Duration::ZERO,
+            rules: rules.clone(),
+        };
         let mut machine = Written::default();
         window.write(0x28, Width::Half, 0xffff, &mut machine);
         assert_eq!(window.read(0x28, Width::Byte, &mut machine), 0);

@@ -1,0 +1,326 @@
+//! The cards and the boards of the runs.
+
+use std::{
+    fs::{self, OpenOptions},
+    os::unix::fs::FileExt as _,
+    path::Path,
+};
+
+use anyhow::{Context as _, Result, ensure};
+use firn::state::place::GAP_OFFSETS;
+use tempfile::TempPath;
+
+use super::{
+    boot::{self, Board, Ended},
+    fault::{Damage, Fault, Part},
+};
+use crate::{
+    assets::{self, Assets},
+    card::{Card, CardImage, FileSystem, Filling, MIB, Partition, SECTOR, Table},
+    guest,
+    nixos::{DEVICE_TREE, Generation, System, Timeout, empty_root},
+    qemu::{Entry, Slot},
+    stub,
+    tree::Content,
+};
+
+/// What a board boots from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Medium {
+    /// An SD card with /boot on FAT.
+    SdFat,
+    /// An SD card with profiles in an ext4 root, whose generations are counted.
+    SdRoot,
+    /// An SD card with /boot on FAT behind a modelled controller.
+    ModelledSdFat,
+    /// An eMMC with /boot on FAT, which is modelled as every eMMC here.
+    EmmcFat,
+    /// An eMMC with profiles in an ext4 root, whose generations are counted.
+    EmmcRoot,
+}
+
+impl Medium {
+    /// All of them.
+    pub const ALL: [Self; 5] =
+        [Self::SdFat, Self::SdRoot, Self::ModelledSdFat, Self::EmmcFat, Self::EmmcRoot];
+
+    /// Whether its bus can fail.
+    pub fn is_modelled(self) -> bool {
+        matches!(self, Self::ModelledSdFat | Self::EmmcFat | Self::EmmcRoot)
+    }
+
+    /// Whether /boot is on FAT, which has no checksums.
+    pub fn is_fat(self) -> bool {
+        !matches!(self, Self::SdRoot | Self::EmmcRoot)
+    }
+
+    pub(super) fn slot(self) -> Slot {
+        match self {
+            Self::SdFat | Self::SdRoot | Self::ModelledSdFat => Slot::Sd,
+            Self::EmmcFat | Self::EmmcRoot => Slot::Emmc,
+        }
+    }
+
+    /// What a user calls it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::SdFat => "SD, FAT",
+            Self::SdRoot => "SD, ext4",
+            Self::ModelledSdFat => "SD (model), FAT",
+            Self::EmmcFat => "eMMC, FAT",
+            Self::EmmcRoot => "eMMC, ext4",
+        }
+    }
+}
+
+/// Cards and firmware, made once.
+pub struct Bench {
+    pub(super) assets: Assets,
+    /// A copy: a build meanwhile does not change what is tested.
+    loader: TempPath,
+    fat: Stock,
+    root: Stock,
+    references: Vec<(Medium, Reference)>,
+    /// The stub kernel without what makes it longer: the length of its file, and of what it takes.
+    stub: (usize, usize),
+}
+
+/// A card that is copied for each boot.
+struct Stock {
+    system: System,
+    image: CardImage,
+    used: Vec<std::ops::Range<u64>>,
+    kernel: u64,
+    initrd: u64,
+    tree: u64,
+}
+
+/// What a boot without a fault does.
+#[derive(Clone, Debug)]
+pub(super) struct Reference {
+    pub(super) characters: usize,
+    pub(super) tree_sum: u64,
+    /// Codes of what the emulated board lacks, whatever is booted.
+    pub(super) codes: Vec<String>,
+}
+
+/// How long a kernel and an initrd are: some commands' worth.
+const KERNEL: usize = 160 * 1024;
+const INITRD: usize = 96 * 1024;
+
+impl Bench {
+    /// Makes the cards and boots each of them once, as it should be.
+    ///
+    /// # Errors
+    /// Something of the set-up is missing, or a sound boot fails.
+    pub fn new() -> Result<Self> {
+        let assets = Assets::locate()?;
+        let loader = tempfile::NamedTempFile::new()?.into_temp_path();
+        fs::copy(assets::firmware("firn.bin")?, &loader)?;
+        let folder = assets::tree().join("target/firn");
+        let stub = fs::read(guest::build(&folder.join("guest"))?.stub_kernel)?;
+        let system = System::small(&assets, &stub)?;
+        let mut system = System { timeout: Timeout::Seconds(0), ..system };
+        let taken = stub.get(16..24).context("a kernel without a header")?;
+        let taken = usize::try_from(u64::from_le_bytes(taken.try_into()?))?;
+        for generation in &mut system.generations {
+            generation.kernel = Content::bytes(long_kernel(&stub, generation.number));
+            generation.initrd = Content::bytes(long_initrd(generation.number));
+        }
+        let cards = folder.join("cards");
+        let fat = Stock::new(&system, &fat_card(&system), &cards)?;
+        for generation in &mut system.generations {
+            generation.tries = Some(3);
+        }
+        let root = Stock::new(&system, &root_card(&system), &cards)?;
+        let mut bench =
+            Self { assets, loader, fat, root, references: Vec::new(), stub: (stub.len(), taken) };
+        for medium in Medium::ALL {
+            let ended = bench.boot(medium, &[])?;
+            let reference = super::verdict::reference(&bench, medium, &ended)
+                .with_context(|| format!("{}, without a fault:\n{}", medium.name(), ended.text))?;
+            bench.references.push((medium, reference));
+        }
+        Ok(bench)
+    }
+
+    pub(super) fn reference(&self, medium: Medium) -> Option<&Reference> {
+        self.references.iter().find(|(of, _)| *of == medium).map(|(_, reference)| reference)
+    }
+
+    pub(super) fn system(&self, medium: Medium) -> &System {
+        &self.stock(medium).system
+    }
+
+    fn stock(&self, medium: Medium) -> &Stock {
+        if medium.is_fat() { &self.fat } else { &self.root }
+    }
+
+    /// What the stub kernel says when the whole file of `generation`'s kernel is where it should be.
+    pub(super) fn kernel_sum(&self, generation: &Generation) -> Result<u64> {
+        let kernel = generation.kernel.read()?.context("no kernel")?;
+        let (file, taken) = self.stub;
+        Ok(stub::sum(&[&kernel[..file], &kernel[taken..]].concat()))
+    }
+
+    /// Boots from a copy of the card with all of `faults`.
+    ///
+    /// # Errors
+    /// The emulator could not be started or talked to.
+    pub fn boot(&self, medium: Medium, faults: &[Fault]) -> Result<Ended> {
+        let stock = self.stock(medium);
+        let card = stock.image.copy()?;
+        for fault in faults {
+            if let Fault::Damaged { part, damage } = fault {
+                stock.damage(&card, *part, *damage)?;
+            }
+        }
+        let before = kept(&card)?;
+        let bad = faults.iter().find_map(|fault| match fault {
+            Fault::Unreadable(part) => Some(stock.sector(*part)),
+            _ => None,
+        });
+        let other: Option<TempPath> =
+            match faults.iter().any(|fault| matches!(fault, Fault::Swapped(_))) {
+                true => Some(stock.image.copy()?),
+                false => None,
+            };
+        let characters = self.reference(medium).map_or(0, |reference| reference.characters);
+        let board = Board {
+            assets: &self.assets,
+            entry: Entry::Kernel {
+                image: self.loader.to_path_buf(),
+                device_tree: self.assets.dtbs.join(DEVICE_TREE),
+                initrd: None,
+                command_line: None,
+            },
+            medium,
+            card: &card,
+            bad_sector: bad,
+            other: other.as_deref(),
+            characters,
+        };
+        let mut ended = boot::boot(&board, faults)?;
+        ended.card_changed = kept(&card)? != before;
+        Ok(ended)
+    }
+}
+
+/// A sum of all of a card but the places of its state record.
+fn kept(card: &Path) -> Result<u64> {
+    use std::hash::{DefaultHasher, Hasher as _};
+    const RECORD: u64 = 8 * SECTOR;
+    let mut hasher = DefaultHasher::new();
+    let file = fs::File::open(card)?;
+    for data in crate::card::data_ranges(&file)? {
+        let mut at = data.start / SECTOR * SECTOR;
+        let mut sector = [0; 512];
+        while at < data.end {
+            file.read_exact_at(&mut sector, at)?;
+            let is_record = GAP_OFFSETS.iter().any(|start| (*start..start + RECORD).contains(&at));
+            // Where there was a hole, there may be zeros now.
+            if !is_record && sector != [0; 512] {
+                hasher.write_u64(at);
+                hasher.write(&sector);
+            }
+            at += SECTOR;
+        }
+    }
+    Ok(hasher.finish())
+}
+
+fn fat_card(system: &System) -> Card {
+    Card::new(Table::Gpt)
+        .size(256 * MIB)
+        .partition(Partition::new(FileSystem::Fat32, "BOOT", system.boot_folder()).size(64 * MIB))
+        .partition(Partition::new(FileSystem::Ext4, "NIXOS_SD", empty_root()))
+}
+
+fn root_card(system: &System) -> Card {
+    Card::new(Table::Mbr).size(256 * MIB).partition(Partition::new(
+        FileSystem::Ext4,
+        "NIXOS_SD",
+        system.root(),
+    ))
+}
+
+/// The stub kernel in a longer file, of which no two are alike. Source of the header: Linux documentation,
+/// arch/arm64/booting.
+fn long_kernel(stub: &[u8], number: u32) -> Vec<u8> {
+    let mut kernel = stub.to_vec();
+    kernel.extend(Filling::Noise(number.into()).bytes((KERNEL - stub.len()) as u64));
+    kernel[16..24].copy_from_slice(&(KERNEL.next_multiple_of(0x1_0000) as u64).to_le_bytes());
+    kernel[32..40].copy_from_slice(&(KERNEL as u64).to_le_bytes());
+    // In another reserved field, so that its first sector is known.
+    kernel[40..48].copy_from_slice(format!("number{number}").as_bytes());
+    kernel
+}
+
+fn long_initrd(number: u32) -> Vec<u8> {
+    let mut initrd = format!("initrd of generation {number}\n").into_bytes();
+    initrd.extend(Filling::Noise(number.into()).bytes((INITRD - initrd.len()) as u64));
+    initrd
+}
+
+impl Stock {
+    fn new(system: &System, card: &Card, cards: &Path) -> Result<Self> {
+        let image = card.make(cards)?;
+        let default = system.generations.first().context("no generation")?;
+        let find = |content: &Content| -> Result<u64> {
+            let bytes = content.read()?.context("no file")?;
+            image.sector_beginning_with(&bytes[..512.min(bytes.len())])
+        };
+        let (kernel, initrd) = (find(&default.kernel)?, find(&default.initrd)?);
+        let tree = find(&default.device_tree)?;
+        let used = image.used()?;
+        ensure!(!used.is_empty(), "an empty card");
+        Ok(Self { system: system.clone(), used, kernel, initrd, tree, image })
+    }
+
+    /// The first sector of a part.
+    fn sector(&self, part: Part) -> u64 {
+        let partition = self.image.partitions()[0].start / SECTOR;
+        match part {
+            Part::Table => 0,
+            Part::BackupTable => 256 * MIB / SECTOR - 33,
+            // The superblock of ext4 is the third.
+            Part::FileSystem => partition + 2,
+            Part::Kernel => self.kernel,
+            Part::Initrd => self.initrd,
+            Part::DeviceTree => self.tree,
+            Part::Record => GAP_OFFSETS[0] / SECTOR,
+            Part::Anywhere(number) => {
+                let total: u64 = self.used.iter().map(|range| range.end - range.start).sum();
+                let mut left = number % total.max(1);
+                for range in &self.used {
+                    let length = range.end - range.start;
+                    if left < length {
+                        return range.start + left;
+                    }
+                    left -= length;
+                }
+                0
+            }
+        }
+    }
+
+    fn damage(&self, card: &Path, part: Part, damage: Damage) -> Result<()> {
+        let file = OpenOptions::new().read(true).write(true).open(card)?;
+        let at = match (part, self.system.numbered(42).tries) {
+            // FAT's own first sector is the one that matters.
+            (Part::FileSystem, None) => self.sector(part) - 2,
+            _ => self.sector(part),
+        } * SECTOR;
+        let bytes = match damage {
+            Damage::Zeros(sectors) => Filling::Zeros.bytes(sectors * SECTOR),
+            Damage::Noise(seed, sectors) => Filling::Noise(seed).bytes(sectors * SECTOR),
+            Damage::Bit(bit) => {
+                let mut sector = vec![0; 512];
+                file.read_exact_at(&mut sector, at)?;
+                sector[usize::from(bit / 8) % 512] ^= 1 << (bit % 8);
+                sector
+            }
+        };
+        Ok(file.write_all_at(&bytes, at)?)
+    }
+}
