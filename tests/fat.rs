@@ -124,6 +124,27 @@ fn a_cluster_chain_that_loops_or_ends_early_is_an_error_and_not_a_hang_or_zeros(
 }
 
 #[test]
+fn a_chain_that_comes_back_to_its_middle_or_leaves_the_medium_is_an_error() {
+    for (link, reason) in [(90, "its cluster chain is a loop"), (1 << 27, "out-of-range cluster")] {
+        let mut image = Image::fixture("fat32-large");
+        let table = u64::from(u16::from_le_bytes(image.read(14, 2).try_into().unwrap())) * 512;
+        // The file's clusters follow one another: its first links are the first run in the table.
+        let links = image.read(table, 4096);
+        let links = links.as_chunks().0.iter().map(|link| u32::from_le_bytes(*link));
+        let links: Vec<u32> = links.collect();
+        let first = (2..).find(|&at| (0..200).all(|k| links[at + k] == (at + k + 1) as u32));
+        let first = first.expect("a file of 200 clusters");
+        let link = (first + link) as u32;
+        image.write(table + 4 * (first as u64 + 100), &link.to_le_bytes());
+
+        let mut fs = mount(Disk::new(image).volume()).expect("a file system");
+        let error = read(&mut *fs, recipes::LARGE.0).expect_err("a damaged chain");
+        assert_eq!(error.code(), Code::FileSystemCorrupt);
+        assert!(error.to_string().contains(reason), "{error}");
+    }
+}
+
+#[test]
 fn a_boot_sector_in_front_of_garbage_is_damage_and_not_an_empty_file_system() {
     for (fixture, _) in WIDTHS {
         let mut image = Image::fixture(fixture);

@@ -245,26 +245,74 @@ impl Medium {
         let clusters = u64::from(size).div_ceil(cluster_size);
         let mut map = RunMap::default();
         let mut at = ChainPos::start(first);
-        for number in 0..clusters {
-            if number > 0 {
-                match raw::next(io, block, layout, at.cluster())? {
-                    Some(next) if at.advance(next) => {}
-                    Some(_) => return Err(corrupt("its cluster chain is a loop")),
-                    None => return Err(corrupt("its cluster chain is shorter than its size")),
-                }
-            }
-            let run = Run {
-                offset: number * cluster_size,
-                position: layout.cluster_at(at.cluster())?,
-                length: cluster_size,
-            };
+        let mut number = 0;
+        while number < clusters {
+            let position = layout.cluster_at(at.cluster())?;
+            let behind = u64::from(in_a_row(block, layout, at.cluster()));
+            let behind = behind.min(clusters - number - 1);
+            let row = behind + 1;
+            let run = Run { offset: number * cluster_size, position, length: row * cluster_size };
             map.push(run).map_err(|error| match error {
                 RunError::TooMany => HadrisKind::LimitExceeded,
                 RunError::OutOfOrder => HadrisKind::Corrupt,
             })?;
+            number += row;
+            if number == clusters {
+                break;
+            }
+            // Not more than there are clusters.
+            let last = at.cluster() + u32::try_from(behind).unwrap_or(0);
+            match raw::next(io, block, layout, last)? {
+                Some(next) if at.advance(next) => {}
+                Some(_) => return Err(corrupt("its cluster chain is a loop")),
+                None => return Err(corrupt("its cluster chain is shorter than its size")),
+            }
         }
         Ok(map)
     }
+}
+
+/// How many clusters behind `cluster` follow one another on the medium and in its chain, as far as the
+/// block at hand tells. Most of a file does, and a look at each link by itself costs more than to read
+/// what it links to.
+fn in_a_row(block: &BlockBuf<[u8; BLOCK_SIZE]>, layout: &Layout, cluster: u32) -> u32 {
+    const BLOCK: u64 = BLOCK_SIZE as u64;
+    let geometry = layout.geometry();
+    let kind = geometry.kind();
+    let table = geometry.fat_copy(geometry.active_fat());
+    let at = table.saturating_add(kind.entry_offset(u64::from(cluster)));
+    let within = (at % BLOCK) as usize;
+    let links = match block.contents().get(within..) {
+        Some(links) if block.cached() == Some(at / BLOCK) => links,
+        _ => return 0,
+    };
+    let count = match kind {
+        FatKind::Fat16 => count_up(cluster, links.as_chunks().0, u16::from_le_bytes),
+        FatKind::Fat32 => {
+            let number = |link| u32::from_le_bytes(link) & FatKind::Fat32.mask();
+            count_up(cluster, links.as_chunks().0, number)
+        }
+        // Its entries have no bytes of their own, and its chains are short.
+        _ => 0,
+    };
+    count.min(geometry.max_cluster().saturating_sub(cluster))
+}
+
+/// How many of `links` in front lead from `cluster` to the next one, from there to the next, and so on.
+fn count_up<const N: usize, T: Into<u32>>(
+    cluster: u32,
+    links: &[[u8; N]],
+    number: impl Fn([u8; N]) -> T,
+) -> u32 {
+    let mut last = cluster;
+    for link in links {
+        let next = number(*link).into();
+        if next != last.wrapping_add(1) {
+            break;
+        }
+        last = next;
+    }
+    last.wrapping_sub(cluster)
 }
 
 /// Whether `name` is an entry's long or short name.
