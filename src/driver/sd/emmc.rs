@@ -11,7 +11,7 @@ use crate::time::Deadline;
 
 /// Power-up may take that long (eMMC 6.4.2).
 const POWER_UP: Duration = Duration::from_secs(1);
-const POWER_UP_POLL_US: u32 = 1000;
+const POWER_UP_POLL_US: u32 = 100;
 /// The device ignores commands that long after a reset (eMMC 6.3.1).
 const IDLE_US: u32 = 1000;
 /// CMD1 is repeated before the place is called empty.

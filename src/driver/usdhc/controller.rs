@@ -38,8 +38,11 @@ const TUNING_BLOCKS: u32 = 40;
 
 /// A reset of the whole controller or of a line.
 const RESET: Duration = Duration::from_millis(100);
-/// The clock runs or stands still that long after it was told so.
+/// The clock runs that long after it was told so.
 const CLOCK_SETTLES: Duration = Duration::from_millis(10);
+/// It stands still after so many of its clocks, and if nobody knows how fast it was, after so long
+/// (Linux, `esdhc_wait_for_card_clock_gate_off`).
+const GATING_CLOCKS: u64 = 20;
 const CLOCK_GATES: Duration = Duration::from_micros(100);
 /// A controller is ready for a command, and a card has answered it: 64 clocks.
 const COMMAND: Duration = Duration::from_millis(100);
@@ -210,6 +213,13 @@ impl<B: Bus, C: Clock> Controller<B, C> {
 
     /// Takes timing, clock (at most `hertz`) and width.
     pub(super) fn set_mode(&mut self, mode: Mode, hertz: u32) -> Result<(), Error> {
+        let divider = Divider::for_clock(self.root, hertz, mode.timing.is_ddr());
+        let same_clock = self.running && divider == self.divider;
+        if same_clock && [mode.timing, self.timing] == [Timing::Default; 2] {
+            self.width = mode.width;
+            self.write_bus(true);
+            return Ok(());
+        }
         self.stop_clock();
         self.timing = mode.timing;
         self.width = mode.width;
@@ -219,7 +229,7 @@ impl<B: Bus, C: Clock> Controller<B, C> {
         // The data rate first: it takes part in the division.
         self.write_mix(Mix::new(0, 0, 0));
         self.write_bus(true);
-        self.change_clock(Divider::for_clock(self.root, hertz, mode.timing.is_ddr()))?;
+        self.change_clock(divider)?;
         if mode.timing.has_strobe() {
             self.lock_strobe()?;
         }
@@ -554,10 +564,14 @@ impl<B: Bus, C: Clock> Controller<B, C> {
     }
 
     fn stop_clock(&mut self) {
+        let clocks = Duration::from_nanos(
+            GATING_CLOCKS * 1_000_000_000 / u64::from(self.divider.hertz.max(1)),
+        );
+        let gates = if self.running { clocks.min(CLOCK_GATES) } else { CLOCK_GATES };
         self.running = false;
         self.write_vend_spec(false);
         // Not every member of the family tells; by then the clock stands still anyway.
-        let _ = poll(&self.clock, CLOCK_GATES, || {
+        let _ = poll(&self.clock, gates, || {
             self.registers.read(PRES_STATE).is_set(PRES_STATE::SDOFF).then_some(())
         });
     }

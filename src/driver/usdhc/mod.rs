@@ -44,8 +44,8 @@ use crate::{
 
 /// READ_MULTIPLE_BLOCK.
 const READ: u8 = 18;
-/// At least 74 clocks at identification speed, before the first command (SD 6.4.1).
-const FIRST_CLOCKS_US: u32 = 1000;
+/// Time for 74 clocks at identification speed, before the first command (SD 6.4.1).
+const FIRST_CLOCKS_US: u32 = 250;
 
 /// A uSDHC with its slot.
 #[derive(Debug)]
@@ -276,13 +276,14 @@ impl<B: Bus, C: Clock, D: Dma, P: OutputPin + InputPin> Host for Usdhc<'_, B, C,
         // state, and losing power takes as long as all the rest together. If it is not there,
         // whoever used it before has left it at 1.8 V all the same: identification shows that.
         let at_first_voltage = self.controller.is_low_voltage() == self.first_voltage_is_low();
-        if !(mem::take(&mut self.trusts_power) && at_first_voltage) {
+        let keeps_power = mem::take(&mut self.trusts_power) && at_first_voltage;
+        if !keeps_power {
             self.power_off();
         }
         self.controller.reset(self.first_voltage_is_low())?;
         self.drive_pads(Timing::Default);
         self.power_on();
-        if let Some(power) = self.slot.power {
+        if let Some(power) = self.slot.power.filter(|_| !keeps_power) {
             self.delay(power.on_us);
         }
         self.controller.start_identification()?;
