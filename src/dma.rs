@@ -243,13 +243,13 @@ impl Dma for Hardware {
         }
         let address = Self::bus_address(buffer)?;
         // No line may be written back over what the device will write.
-        crate::arch::cache::invalidate(buffer);
+        drop_lines(buffer);
         Ok(address)
     }
 
     fn end_receive(&self, buffer: &mut [u8], _: u32) {
         // The processor may have read ahead while the device wrote.
-        crate::arch::cache::invalidate(buffer);
+        drop_lines(buffer);
     }
 
     fn begin_send(&self, buffer: &[u8]) -> Result<u32, Error> {
@@ -259,6 +259,17 @@ impl Dma for Hardware {
     }
 
     fn end_send(&self, _: &[u8], _: u32) {}
+}
+
+/// Drops what caches hold of `buffer`, if any may; what comes before has happened, and what comes
+/// behind has not.
+#[cfg(target_os = "none")]
+fn drop_lines(buffer: &mut [u8]) {
+    if crate::arch::memory::is_uncached(buffer) {
+        aarch64_cpu::asm::barrier::dsb(aarch64_cpu::asm::barrier::SY);
+    } else {
+        crate::arch::cache::invalidate(buffer);
+    }
 }
 
 #[cfg(test)]

@@ -97,16 +97,12 @@ at_el3: // As little as lets EL2 run: on this SoC normally TF-A's work.
     isb
     eret
 
-at_el2:
-    mrs     x9, sctlr_el2
+at_el2: // From here on no cache holds a line of DRAM, whoever ran before and turned its caches off.
     ldr     x10, ={sctlr_el2_off}
     msr     sctlr_el2, x10
     isb
-    mov     x10, #0x5
-    tst     x9, x10
-    b.eq    1f
     bl      flush_data_caches
-1:  mov     x9, #1 << 31                // HCR_EL2: EL1 is AArch64; SError is taken here (AMO)
+    mov     x9, #1 << 31                // HCR_EL2: EL1 is AArch64; SError is taken here (AMO)
     orr     x9, x9, #1 << 5
     msr     hcr_el2, x9
     mov     x9, #0x33ff                 // CPTR_EL2: reserved ones; no trap of floating point

@@ -15,7 +15,7 @@ use super::layout;
 use super::memory::{self, Dram};
 use super::mmu::{self, Rights, TABLES, Table, Tables};
 use super::power::{self, Power};
-use super::ranges::start_and_length;
+use super::ranges::{Ranges, start_and_length};
 use super::single_core::TakeOnce;
 use super::timer::GenericTimer;
 use crate::board::BOARD;
@@ -45,59 +45,32 @@ pub struct Machine {
     pub console: Console,
     /// Reset and power-off.
     pub power: Power,
-    tables: Tables<'static, El2>,
-    dram_claimed: bool,
+    /// Until DRAM is claimed.
+    tables: Option<Tables<'static, El2>>,
 }
 
 impl Machine {
-    /// Maps the memory in `banks` that is nobody's (in `reserved`, or the loader's own) and takes
-    /// charge of it. Works once.
+    /// Takes charge of the memory in `banks` that is nobody's (in `reserved`, or the loader's own).
+    /// Works once.
     pub fn claim_dram(
         &mut self,
         banks: impl IntoIterator<Item = Region>,
         reserved: impl IntoIterator<Item = Region>,
-    ) -> Result<Dram, ClaimError> {
-        if core::mem::replace(&mut self.dram_claimed, true) {
-            return Err(ClaimError::Memory(memory::Error::NotFree));
-        }
-        let mut usable = memory::usable(banks, reserved).map_err(ClaimError::Memory)?;
+    ) -> Result<Dram, memory::Error> {
+        let too_many = |_| memory::Error::TooManyRanges;
+        let mut usable = memory::usable(banks, reserved)?;
         let image = layout::linked().image();
-        usable.remove(&image).map_err(|_| ClaimError::Memory(memory::Error::TooManyRanges))?;
+        usable.remove(&image).map_err(too_many)?;
+        let tables = self.tables.take().ok_or(memory::Error::NotFree)?;
         // The pages of the device tree in x0, and of the record, are mapped already, for data like
         // these.
-        let mut unmapped = usable.clone();
-        for range in self.tables.mapped().iter() {
-            unmapped
-                .remove(&range)
-                .map_err(|_| ClaimError::Memory(memory::Error::TooManyRanges))?;
+        let mut mapped = Ranges::new();
+        for range in tables.mapped().iter() {
+            mapped.insert(range).map_err(too_many)?;
         }
-        for range in unmapped.iter() {
-            self.tables.map(range, Rights::Data).map_err(ClaimError::Mapping)?;
-        }
-        // The tables must be written before the first access through them.
-        aarch64_cpu::asm::barrier::dsb(aarch64_cpu::asm::barrier::ISHST);
-        aarch64_cpu::asm::barrier::isb(aarch64_cpu::asm::barrier::SY);
-        // SAFETY: mapped for data by the loop above, or as the device tree's pages in `start`; it is
-        // not the loader's image, and this runs once.
-        Ok(unsafe { Dram::new(usable) })
-    }
-}
-
-/// Why DRAM cannot be used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ClaimError {
-    /// The banks or reservations are too many, or this is the second claim.
-    Memory(memory::Error),
-    /// A range cannot be mapped.
-    Mapping(mmu::Error),
-}
-
-impl core::fmt::Display for ClaimError {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        match self {
-            Self::Memory(error) => error.fmt(f),
-            Self::Mapping(error) => error.fmt(f),
-        }
+        // SAFETY: it is not the loader's image, and this runs once; `start` has turned translation on
+        // with these tables, and entry.S has emptied the caches.
+        Ok(unsafe { Dram::new(usable, mapped, tables) })
     }
 }
 
@@ -151,8 +124,7 @@ pub(super) extern "C" fn start(
         clock: GenericTimer,
         console,
         power: Power::probe(entry.firmware_beneath(), watchdog),
-        tables,
-        dram_claimed: false,
+        tables: Some(tables),
     };
     firn_main(entry, machine)
 }

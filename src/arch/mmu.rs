@@ -36,8 +36,9 @@ const END: u64 = 1 << 39;
 const TABLES_PER_RANGE: usize = 4;
 
 /// MAIR: attribute 0 is device memory without gathering and reordering but with early write
-/// acknowledgement (nGnRE); attribute 1 is normal memory, write-back, read and write allocating.
-pub const MEMORY_ATTRIBUTES: u64 = 0xff_04;
+/// acknowledgement (nGnRE); attribute 1 is normal memory, write-back, read and write allocating;
+/// attribute 2 is normal memory that no cache holds.
+pub const MEMORY_ATTRIBUTES: u64 = 0x44_ff_04;
 
 /// TCR of EL2 and EL3 without the physical address size: reserved ones (31, 23), 4 KiB pages, tables read
 /// through inner-shareable, write-back caches (13:12, 11:10, 9:8), and the size of an address.
@@ -53,6 +54,8 @@ pub enum Rights {
     Constants,
     /// Read and written.
     Data,
+    /// Read and written past the caches: what a device writes there needs no maintenance.
+    Uncached,
     /// Registers: read and written, in order, uncached.
     Device,
 }
@@ -69,6 +72,7 @@ impl Rights {
             Self::Code => NORMAL | El23Attributes::READ_ONLY,
             Self::Constants => NORMAL | El23Attributes::READ_ONLY | El23Attributes::XN,
             Self::Data => NORMAL | El23Attributes::XN,
+            Self::Uncached => BASE | El23Attributes::ATTRIBUTE_INDEX_2 | El23Attributes::XN,
             Self::Device => BASE | El23Attributes::ATTRIBUTE_INDEX_0 | El23Attributes::XN,
         }
     }
@@ -202,6 +206,26 @@ impl<'p, R: Regime> Tables<'p, R> {
     }
 }
 
+/// Maps memory while the stage runs.
+pub trait Map {
+    /// Maps `range` to itself.
+    fn map(&mut self, range: Range<u64>, rights: Rights) -> Result<(), Error>;
+}
+
+impl<R: Regime> Map for Tables<'_, R> {
+    fn map(&mut self, range: Range<u64>, rights: Rights) -> Result<(), Error> {
+        Tables::map(self, range, rights)?;
+        #[cfg(target_os = "none")]
+        {
+            use aarch64_cpu::asm::barrier;
+            // The tables must be written before the first access through them.
+            barrier::dsb(barrier::ISHST);
+            barrier::isb(barrier::SY);
+        }
+        Ok(())
+    }
+}
+
 /// Turns translation and caches on, at EL2.
 ///
 /// # Safety
@@ -324,6 +348,18 @@ mod tests {
         let device = attributes(&tables, 0x3089_0000).unwrap();
         assert!(device.contains(El23Attributes::XN));
         assert!(!device.intersects(El23Attributes::ATTRIBUTE_INDEX_MASK));
+    }
+
+    #[test]
+    fn memory_for_devices_is_normal_memory_that_no_cache_holds() {
+        let mut pool = pool(TABLES);
+        let mut tables = Tables::new(&mut pool, El2);
+        tables.map(0x4800_0000..0x4900_0000, Rights::Uncached).unwrap();
+        let memory = attributes(&tables, 0x4880_0000).unwrap();
+        assert!(memory.contains(El23Attributes::XN | El23Attributes::ATTRIBUTE_INDEX_2));
+        assert!(!memory.contains(El23Attributes::ATTRIBUTE_INDEX_1));
+        // Normal memory, not cached: unlike a device's, it may be read unaligned.
+        assert_eq!(MEMORY_ATTRIBUTES >> 16 & 0xff, 0x44);
     }
 
     #[test]

@@ -9,8 +9,8 @@
 //! * Every address is mapped to itself. Code cannot be written, nothing that can be written can be
 //!   executed, address 0 and the pages below the stack fault ([`mmu`]).
 //! * Caches are on, unaligned access and atomics work, the heap is there (`heap`).
-//! * DRAM beyond the loader's own image is not mapped until `Machine::claim_dram` is told what
-//!   exists, because a look at DRAM that is absent, or a TEE's, may abort.
+//! * DRAM beyond the loader's own image is not mapped until somebody has it ([`memory`]), because a
+//!   look at DRAM that is absent, or a TEE's, may abort.
 //! * Any exception is printed with its cause and registers and stops the boot ([`exception`]).
 //!
 //! Before that, in [`entry`], none of it holds: the MMU is off, so all of memory behaves as device
@@ -52,7 +52,7 @@ pub use end::restart_on_failure;
 #[cfg(target_os = "none")]
 pub use handover::enter_kernel;
 #[cfg(target_os = "none")]
-pub use machine::{ClaimError, Machine};
+pub use machine::Machine;
 #[cfg(target_os = "none")]
 pub use panic::panic;
 

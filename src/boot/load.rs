@@ -66,6 +66,10 @@ pub struct Facts<'a> {
 pub trait LoadMemory {
     /// The bytes of `region`, which stay claimed until [`LoadMemory::release`].
     fn claim(&mut self, region: Region) -> Result<&mut [u8], Unavailable>;
+    /// Like [`LoadMemory::claim`], for bytes that a device puts there and nobody here looks at much.
+    fn claim_for_device(&mut self, region: Region) -> Result<&mut [u8], Unavailable> {
+        self.claim(region)
+    }
     /// Takes back all that was claimed, and what the heap was lent.
     fn release(&mut self);
     /// From now on until [`LoadMemory::release`], lets the heap have free memory for what is large: a
@@ -120,14 +124,23 @@ pub fn load(
     log::debug!("memory map\n{plan}");
     plan.warnings().for_each(|warning| log::warn!("{warning}"));
 
-    kernel.load(memory.claim(plan.kernel)?)?;
+    kernel.load(claim(memory, plan.kernel, kernel.comes_untouched())?)?;
     match (*in_place, plan.initrd) {
         (Some(place), _) => log::info!("initrd {}, where it is", Size(place.size())),
-        (None, Some(region)) => initrds.load(memory.claim(region)?)?,
+        (None, Some(region)) => initrds.load(claim(memory, region, initrds.come_untouched())?)?,
         (None, None) => {}
     }
     prepared.write_tree(facts, memory)?;
     Ok(prepared.hand_over())
+}
+
+/// Memory for what comes from a card `untouched`, or is worked on.
+fn claim(
+    memory: &mut impl LoadMemory,
+    region: Region,
+    untouched: bool,
+) -> Result<&mut [u8], Unavailable> {
+    if untouched { memory.claim_for_device(region) } else { memory.claim(region) }
 }
 
 /// Where a generation would go. Nothing is loaded: of its files, only what they are judged by is

@@ -8,7 +8,7 @@ use firn::{
         self, Machine,
         entry::EntryState,
         layout::PAGE,
-        memory::{self, Dram},
+        memory::{self, Dram, Worker},
     },
     block::{self, SharedDevice, cache::Cache},
     board::{BOARD, CardSlot, FIRST_STAGE},
@@ -202,7 +202,7 @@ pub(crate) fn describe(dram: &linux::Dram) -> String {
 
 /// Takes charge of the memory that may be loaded to. What the stage before has set going may run in
 /// what its tree reserves, so nobody here touches that, unless a broken tree leaves only shreds.
-pub(crate) fn claim(machine: &mut Machine, facts: &Facts<'_>) -> Result<Dram, arch::ClaimError> {
+pub(crate) fn claim(machine: &mut Machine, facts: &Facts<'_>) -> Result<Dram, memory::Error> {
     let banks = || facts.dram.banks.iter().copied();
     let taken = || facts.taken.iter().map(|&(region, ..)| region);
     let reserved = facts.firmware_tree.map(devicetree::memory::reservations).unwrap_or_default();
@@ -295,15 +295,21 @@ impl World {
     }
 }
 
+/// The end of what devices reach.
+const DEVICES_REACH: u64 = 1 << 32;
 /// The largest window that a format asks for, and room to grow into it.
 const LENT_MAX: u64 = 256 << 20;
 
 impl World {
-    /// Lends the heap the end of the largest free range; what is loaded tends to the start.
+    /// Lends the heap a part of the largest free range, out of the way of what is loaded: kernels tend to
+    /// the start, initrds to the end of what devices reach.
     fn lend(&mut self) {
         let Some(free) = self.dram.free().max_by_key(|free| free.size()) else { return };
-        let start = free.end() - free.size().min(LENT_MAX);
-        let memory = self.dram.take(Region::between(start, free.end()));
+        let size = free.size().min(LENT_MAX);
+        let last = free.end() - size;
+        let middle = free.start() + (free.size() - size) / 2;
+        let start = if last >= DEVICES_REACH { last } else { middle - middle % PAGE };
+        let memory = self.dram.take(Region::new(start, size));
         if let Ok(memory) = memory
             && let Err(memory) = arch::heap::lend(memory)
         {
@@ -318,6 +324,17 @@ impl World {
         }
     }
 
+    fn claim_for(&mut self, worker: Worker, region: Region) -> Result<&mut [u8], Unavailable> {
+        let pages = Region::between(region.start(), region.outward(PAGE).end());
+        self.take_heap_back();
+        let memory = self.dram.take_for(worker, pages);
+        if self.lending {
+            self.lend();
+        }
+        self.claimed.push((region, memory.map_err(|_| Unavailable(region))?));
+        self.claimed.last_mut().map(|(_, memory)| &mut **memory).ok_or(Unavailable(region))
+    }
+
     fn take_heap_back(&mut self) {
         if let Some(memory) = arch::heap::take_back() {
             self.give_back(memory);
@@ -327,14 +344,11 @@ impl World {
 
 impl LoadMemory for World {
     fn claim(&mut self, region: Region) -> Result<&mut [u8], Unavailable> {
-        let pages = Region::between(region.start(), region.outward(PAGE).end());
-        self.take_heap_back();
-        let memory = self.dram.take(pages);
-        if self.lending {
-            self.lend();
-        }
-        self.claimed.push((region, memory.map_err(|_| Unavailable(region))?));
-        self.claimed.last_mut().map(|(_, memory)| &mut **memory).ok_or(Unavailable(region))
+        self.claim_for(Worker::Processor, region)
+    }
+
+    fn claim_for_device(&mut self, region: Region) -> Result<&mut [u8], Unavailable> {
+        self.claim_for(Worker::Device, region)
     }
 
     fn release(&mut self) {

@@ -31,6 +31,11 @@ impl Initrds {
         (!map.reserved().any(shared)).then_some(place)
     }
 
+    /// Whether all come to their places as they are stored, and nobody looks at much of them there.
+    pub(super) fn come_untouched(&self) -> bool {
+        self.pieces.iter().all(Stored::comes_untouched)
+    }
+
     pub(super) fn load(&mut self, memory: &mut [u8]) -> Result<(), LoadError> {
         let region = Region::new(0, memory.len() as u64);
         let mut end = 0;

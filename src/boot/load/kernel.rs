@@ -28,6 +28,11 @@ impl Kernel {
         Ok(Self { stored, told_size, image })
     }
 
+    /// Whether it comes to its place as it is stored, and nobody looks at much of it there.
+    pub(super) fn comes_untouched(&self) -> bool {
+        self.stored.comes_untouched()
+    }
+
     /// Puts the kernel to the start of `memory`, which is its whole region.
     pub(super) fn load(&mut self, memory: &mut [u8]) -> Result<(), LoadError> {
         match self.stored.compression() {

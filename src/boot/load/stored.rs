@@ -63,6 +63,11 @@ impl Stored {
         self.file.in_memory().filter(|_| is_whole)
     }
 
+    /// Whether it is loaded as it is stored, without a look at its bytes.
+    pub(super) fn comes_untouched(&self) -> bool {
+        self.compression.is_none() && self.digests.is_empty()
+    }
+
     /// The first bytes of the piece, unpacked, as many as there are up to `length`. Digests are not
     /// looked at.
     pub(super) fn peek(&mut self, length: usize) -> Result<Vec<u8>, LoadError> {
