@@ -497,3 +497,16 @@ fn a_bad_block_in_a_file_names_device_and_block_and_spares_the_rest() {
     assert!(before == content(seed, before.len()));
     file.read_at(1 << 20, &mut before).expect("what is behind the bad block");
 }
+
+#[test]
+fn a_bad_block_in_a_directory_is_the_cards_fault_and_not_the_file_systems() {
+    let image = Rc::new(Image::fixture("ext4"));
+    // The root's inode.
+    let bad = inode_at(&image, 2) / 512;
+    let disk = Disk::new(image).with_bad_block(bad, BlockErrorKind::Timeout);
+    let listed =
+        mount(Volume::whole(disk.cached())).and_then(|mut fs| fs.read_dir("/").map(|_| ()));
+    let error = listed.expect_err("a bad block");
+    assert_eq!(error.code(), Code::CardTimeout, "{error}");
+    assert!(!error.to_string().contains("file system is damaged"), "{error}");
+}

@@ -53,8 +53,9 @@ impl Ext4Read for Guard {
         start: u64,
         destination: &mut [u8],
     ) -> Result<(), Box<dyn core::error::Error + Send + Sync>> {
+        // Boxed once: whoever asks for the error within finds it.
         Guard::read(self, start, destination)
-            .map_err(|kind| Box::new(Error { kind, path: String::new() }).into())
+            .map_err(|kind| Error { kind, path: String::new() }.into())
     }
 }
 
