@@ -5,6 +5,7 @@ mod bench;
 mod build;
 mod demo;
 mod fuzz;
+mod host_soak;
 mod licences;
 mod nix;
 mod process;

@@ -14,6 +14,7 @@ use evk::soak::{self, Bench, Outcome, Run, Summary, Verdict};
 
 use crate::{
     build,
+    host_soak::{self, Plan},
     setup::{self, Need},
 };
 
@@ -35,6 +36,9 @@ pub(crate) struct Arguments {
     /// How many boards at once [default: twice the number of cores]
     #[arg(long, value_name = "N")]
     jobs: Option<usize>,
+    /// The same code on this machine, with modelled devices: some hundred times as many in the same time
+    #[arg(long)]
+    host: bool,
 }
 
 /// Runs of `cargo xtask test`.
@@ -42,13 +46,17 @@ const BRIEFLY: u64 = 200;
 
 /// Builds, boots, and sums up.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
-    setup::ensure(Need::Boots)?;
-    build::firmware()?;
     let (first, count) = match arguments.only {
         Some(index) => (index, 1),
         None => (0, arguments.runs),
     };
     let jobs = arguments.jobs.unwrap_or_else(at_once);
+    if arguments.host {
+        let runs = first..first + count;
+        return host_soak::run(&Plan { seed: arguments.seed, runs, jobs });
+    }
+    setup::ensure(Need::Boots)?;
+    build::firmware()?;
     let started = Instant::now();
     let told = soak(arguments.seed, first..first + count, jobs, &|outcome| {
         if arguments.only.is_some() {

@@ -5,11 +5,13 @@
 //! within a deadline either the kernel of a generation runs, with the files that belong to it, or a prompt
 //! answers under an error with a code. [`matrix`] has the faults
 //! that are known by name, cell by cell;
-//! [`Run`] draws one to three at random, the same ones for the same seed and index.
+//! [`Run`] draws one to three at random, the same ones for the same seed and index. [`host`] does so over the
+//! loader's code on this machine, where a boot takes a millisecond.
 
 mod bench;
 mod boot;
 mod fault;
+pub mod host;
 pub mod matrix;
 
 mod random;

@@ -101,6 +101,18 @@ impl Bench {
         self.controller.borrow_mut().pull(self.now.get());
     }
 
+    /// The SoC is reset, and with it what drives the slot's power switch. A card that is not
+    /// switched does not notice.
+    pub fn reset(&self) {
+        self.registers.borrow_mut().clear();
+        self.memory.borrow_mut().clear();
+        let mut controller = self.controller.borrow_mut();
+        controller.reset();
+        if self.slot.power.is_some() {
+            controller.set_power(false, self.now.get());
+        }
+    }
+
     /// Pieces of memory that the driver has handed over and not taken back.
     pub fn handed_over(&self) -> usize {
         self.memory.borrow().count()

@@ -197,9 +197,23 @@ impl Controller {
         self.faults.insert(number, fault);
     }
 
-    /// The SoC is reset; the card does not notice.
+    /// Lets nothing more go wrong of what was injected.
+    pub fn clear_faults(&mut self) {
+        self.faults.clear();
+    }
+
+    /// The SoC is reset, whatever is under way; the card does not notice.
     pub fn reset(&mut self) {
         self.registers = reset_values();
+        self.events.clear();
+        self.status = 0;
+        self.inhibit_command = false;
+        self.inhibit_data = false;
+        self.settled_at = Duration::ZERO;
+        self.tuning = (0, 0);
+        self.dead = false;
+        self.jammed = false;
+        self.in_use.clear();
     }
 
     /// The strobe's delay line never locks.
@@ -703,6 +717,13 @@ impl Controller {
         let bits = if mix & bit::DDR_EN != 0 { bits / 2 } else { bits };
         let block_time = self.clocks(bits + 32);
         let mut at = start + Duration::from_micros(50);
+        if let Some(Fault::Slow(milliseconds)) = fault {
+            let wait = Duration::from_millis(milliseconds.into());
+            if wait >= self.time_out() {
+                return self.data_event(at + self.time_out(), bit::DTOE);
+            }
+            at += wait;
+        }
         let mut data = vec![0; size as usize];
         for block in 0..blocks {
             at += block_time;

@@ -20,6 +20,9 @@ pub enum Fault {
     /// Block number n arrives with a wrong end bit; a card that takes blocks has got it, but its
     /// answer is damaged.
     DataEndBit(u32),
+    /// The first block comes so many milliseconds late; too late for the controller's time-out, it
+    /// does not come at all.
+    Slow(u32),
     /// The controller's own CMD12 gets no answer.
     AutoStop,
     /// The bus master fails at block number n.

@@ -53,6 +53,11 @@ impl HandedOver {
         self.regions.remove(&address);
     }
 
+    /// Nobody uses any.
+    pub(crate) fn clear(&mut self) {
+        self.regions.clear();
+    }
+
     /// How many regions there are.
     pub(crate) fn count(&self) -> usize {
         self.regions.len()
