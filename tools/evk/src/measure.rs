@@ -5,20 +5,27 @@
 //! initrd of given sizes. The kernel is the stub kernel, made as long as it has to be: it tells the
 //! time at its first instruction, and the time is a count of instructions.
 
-use std::{fs, ops::Range, path::Path, time::Duration};
+use std::{fs, ops::Range, path::Path, thread, time::Duration};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, anyhow, ensure};
+use firn::{
+    board::MEMORY,
+    ddr::{self, saved},
+};
 
 use crate::{
     assets::Assets,
     card::{CardImage, Filling, GIB, SECTOR, Table},
-    nixos::{self, DEVICE_TREE, System, Timeout},
-    packing::Packing,
+    models::ddr::{bench::Bench, blobs::Blobs},
+    nixos::{self, DEVICE_TREE, System, Timeout, store::STORE_ENTRIES},
+    packing::{Fit, Packing},
     qemu::{Entry, Machine, Slot},
+    replay::{Card, Replayed, replay},
     session::Session,
+    stamps::{self, Event, Moment, Stamp},
     stub,
     trace::{CARD_EVENTS, CardTraffic},
-    tree::Content,
+    tree::{Content, Tree},
 };
 
 /// Instructions between two ticks of the generic timer: one takes a nanosecond, the timer runs at
@@ -27,10 +34,12 @@ const INSTRUCTIONS_PER_TICK: u64 = 125;
 
 /// Text that is on the menu's screen and nowhere before it.
 const MENU: &str = "Enter ";
+/// Longer than the loader takes for the rest of the screen, also on a busy machine.
+const SETTLED: Duration = Duration::from_millis(1000);
 /// The key that chooses the default.
 const CHOOSE: u8 = b'\r';
-/// A wait for the loader; counted instructions take some ten times as long as others.
-const DEADLINE: Duration = Duration::from_secs(120);
+/// A wait for the loader: billions of counted instructions, on a machine that has other things to do, too.
+const DEADLINE: Duration = Duration::from_secs(900);
 
 /// Bytes at a file's start that no other file on the card begins with.
 const KNOWN_BY: usize = 64;
@@ -58,13 +67,43 @@ impl Sizes {
     pub const SMALL: Self = Self { kernel: 65_536, kernel_in_memory: 65_536, initrd: 4096 };
 }
 
-/// Where /boot is.
+/// Where generations are found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Boot {
-    /// A FAT32 partition, in front of the root.
+pub enum Source {
+    /// `extlinux.conf` on a FAT32 partition, in front of the root.
     Fat,
-    /// A folder of the ext4 root.
+    /// `extlinux.conf` in a folder of the ext4 root.
     Ext4,
+    /// The profiles of the ext4 root, with nothing in /boot.
+    Profiles,
+}
+
+/// In which form the kernel is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kernel {
+    /// An Image of noise behind the stub's first instructions.
+    Noise(Sizes),
+    /// Debian's Image in this form, but for its first instructions, which are the stub's.
+    Linux(Packing),
+    /// [`Sizes::REAL`] in a FIT image with the initrd and the device tree, not compressed, each piece with
+    /// its SHA-256 or without.
+    Fit {
+        /// Whether there are digests to be verified.
+        verified: bool,
+    },
+}
+
+/// What is on a card.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Layout {
+    /// Where generations are found.
+    pub source: Source,
+    /// 200 of them, and where they come from profiles a store as full as after years; otherwise 3.
+    pub many: bool,
+    /// The default's kernel.
+    pub kernel: Kernel,
+    /// Zero seconds boot at once.
+    pub timeout: Timeout,
 }
 
 /// A card with a boot to be measured.
@@ -76,77 +115,71 @@ pub struct Subject {
     /// Bytes that the loader cannot do without: kernel, initrd and device tree.
     needed: u64,
     /// The sectors of kernel and initrd, each in one piece.
-    files: [Range<u64>; 2],
+    files: Vec<Range<u64>>,
 }
 
 impl Subject {
-    /// Makes the card below `cache`, or finds it there. `timeout` of zero seconds boots at once.
-    pub fn make(
-        assets: &Assets,
-        stub_kernel: &Path,
-        boot: Boot,
-        sizes: Sizes,
-        timeout: Timeout,
-        cache: &Path,
-    ) -> Result<Self> {
-        let stub = read(stub_kernel)?;
-        let kernel = kernel(&stub, sizes)?;
-        Self::with_kernel(assets, &stub, boot, kernel, sizes.initrd, timeout, cache)
-    }
-
-    /// A card whose kernel is Debian's in another form, but for its first instructions, which are the
-    /// stub's; booted at once.
+    /// Makes the card below `cache`, or finds it there.
     ///
     /// # Errors
     /// A tool is missing or fails.
-    pub fn packed(
+    pub fn make(
         assets: &Assets,
         stub_kernel: &Path,
-        packing: Packing,
+        layout: &Layout,
         cache: &Path,
     ) -> Result<Self> {
         let stub = read(stub_kernel)?;
-        let image = linux_told_by(&stub, read(&assets.kernel)?)?;
-        let kernel = read(&packing.pack(&image, cache)?)?;
-        let (boot, timeout) = (Boot::Ext4, Timeout::Seconds(0));
-        Self::with_kernel(assets, &stub, boot, kernel, Sizes::REAL.initrd, timeout, cache)
-    }
-
-    fn with_kernel(
-        assets: &Assets,
-        stub: &[u8],
-        boot: Boot,
-        kernel: Vec<u8>,
-        initrd: u64,
-        timeout: Timeout,
-        cache: &Path,
-    ) -> Result<Self> {
-        let initrd = Filling::Noise(initrd).bytes(initrd);
-        let mut system = System::small(assets, stub)?;
-        system.timeout = timeout;
+        let mut system =
+            if layout.many { System::large(assets, &stub) } else { System::small(assets, &stub) }?;
+        system.timeout = layout.timeout;
+        let (kernel, sizes) = match layout.kernel {
+            Kernel::Noise(sizes) => (kernel(&stub, sizes)?, sizes),
+            Kernel::Linux(packing) => {
+                let image = linux_told_by(&stub, read(&assets.kernel)?)?;
+                (read(&packing.pack(&image, cache)?)?, Sizes::REAL)
+            }
+            Kernel::Fit { .. } => (kernel(&stub, Sizes::REAL)?, Sizes::REAL),
+        };
+        let initrd = Filling::Noise(sizes.initrd).bytes(sizes.initrd);
         let default = system.default;
         let generation = system.generations.get_mut(default).context("a system has a default")?;
         generation.kernel = Content::bytes(kernel.clone());
         generation.initrd = Content::bytes(initrd.clone());
         let tree = generation.device_tree.read()?.context("a device tree is a file")?;
-        let folder = system.boot_folder();
-        let card = match boot {
-            Boot::Fat => nixos::card_with_fat_boot(Table::Gpt, folder),
-            Boot::Ext4 => nixos::card_with_ext4_boot(Table::Gpt, folder),
+        let needed = (kernel.len() + initrd.len() + tree.len()) as u64;
+        let (card, files) = if let Kernel::Fit { verified } = layout.kernel {
+            let fit = Fit {
+                image: &kernel,
+                initrd: &initrd,
+                device_tree: &tree,
+                external: true,
+                compressed: false,
+                hashed: verified,
+            };
+            let fit = fit.make()?;
+            (nixos::card_with_ext4_boot(Table::Gpt, fit_folder(&fit)), vec![fit])
+        } else {
+            let card = match (layout.source, layout.many) {
+                (Source::Fat, _) => nixos::card_with_fat_boot(Table::Gpt, system.boot_folder()),
+                (Source::Ext4, _) => nixos::card_with_ext4_boot(Table::Gpt, system.boot_folder()),
+                (Source::Profiles, false) => nixos::card_with_root(Table::Gpt, system.root()),
+                (Source::Profiles, true) => system.crowded_card(STORE_ENTRIES, true),
+            };
+            (card, vec![kernel, initrd.clone()])
         };
         let card = card.make(cache)?;
-        Ok(Self {
-            files: [sectors(&card, &kernel)?, sectors(&card, &initrd)?],
-            card,
-            has_menu: timeout != Timeout::Seconds(0),
-            needed: (kernel.len() + initrd.len() + tree.len()) as u64,
-            initrd,
-        })
+        let files: Result<_> = files.iter().map(|file| sectors(&card, file)).collect();
+        let has_menu = layout.timeout != Timeout::Seconds(0);
+        Ok(Self { files: files?, card, has_menu, needed, initrd })
     }
 
-    /// Boots `loader` on a board whose instructions are counted. With a `stamp` (see
-    /// [`guest::build_stamp`](crate::guest::build_stamp)) the moments on the way are known, too.
-    pub fn boot(&self, assets: &Assets, loader: &Path, stamp: Option<&Path>) -> Result<Figures> {
+    /// Boots `loader` on a board whose instructions are counted by the plugin `stamp` (see
+    /// [`guest::build_stamp`](crate::guest::build_stamp)).
+    ///
+    /// # Errors
+    /// The boot does not end as it has to.
+    pub fn boot(&self, assets: &Assets, loader: &Path, stamp: &Path) -> Result<Figures> {
         let folder = tempfile::tempdir()?;
         let (trace, stamps) = (folder.path().join("trace"), folder.path().join("stamps"));
         let entry = Entry::Kernel {
@@ -155,55 +188,42 @@ impl Subject {
             initrd: None,
             command_line: None,
         };
-        let mut machine = Machine::new(entry)
+        let mut option = stamp.as_os_str().to_owned();
+        option.push(",out=");
+        option.push(&stamps);
+        let machine = Machine::new(entry)
             .cpus(1)
             .card(Slot::Sd, self.card.path())
             .trace(&CARD_EVENTS, &trace)
-            .counted_time();
-        if let Some(stamp) = stamp {
-            let mut option = stamp.as_os_str().to_owned();
-            option.push(",out=");
-            option.push(&stamps);
-            machine = machine.plugin(option);
-        }
+            .counted_time()
+            .plugin(option);
         let mut session = machine.start(assets)?;
         let kernel_entry = self.play(&mut session)?;
-        let log = session.text();
-        let characters = log.find(stub::BEGIN).context("the stub kernel's first line")?;
-        let stamps = match stamp {
-            Some(_) => Some(Stamps::parse(&fs::read_to_string(&stamps)?)),
-            None => None,
+        let stamps = stamps::read(&stamps)?;
+        let kernel_entry = moment(&stamps, kernel_entry);
+        let menu = if self.has_menu { Some(Menu::find(&stamps)?) } else { None };
+        let sent = |stamp: &&Stamp| {
+            matches!(stamp.event, Event::Sent(_)) && stamp.at.executed < kernel_entry.executed
         };
-        let traffic = CardTraffic::read(&trace)?;
-        let stamps = stamps.as_ref().filter(|_| self.has_menu);
         Ok(Figures {
             kernel_entry,
-            menu: stamps.and_then(|stamps| stamps.first(&format!("> {MENU}"))),
-            choice: stamps.and_then(|stamps| stamps.first(&format!("< {CHOOSE:02x}"))),
+            menu,
             needed: self.needed,
-            file_commands: self.file_commands(&traffic)?,
-            traffic,
-            characters,
+            characters: stamps.iter().filter(sent).count(),
+            traffic: CardTraffic::read(&trace)?,
+            file_sectors: self.files.clone(),
+            by_byte: fs::metadata(self.card.path())?.len() <= 2 * GIB,
+            stamps,
         })
-    }
-
-    /// How many commands began to read within kernel or initrd.
-    fn file_commands(&self, traffic: &CardTraffic) -> Result<usize> {
-        // Cards of up to 2 GiB are addressed by byte.
-        let by_byte = fs::metadata(self.card.path())?.len() <= 2 * GIB;
-        let sector = |argument: u64| if by_byte { argument / SECTOR } else { argument };
-        let within = |argument: u32| {
-            let sector = sector(argument.into());
-            self.files.iter().any(|file| file.contains(&sector))
-        };
-        let reads = traffic.commands.iter().filter(|(index, _)| matches!(index, 17 | 18));
-        Ok(reads.filter(|(_, argument)| within(*argument)).count())
     }
 
     /// Boots to the end and returns the instructions to the kernel's first one.
     fn play(&self, session: &mut Session) -> Result<u64> {
         if self.has_menu {
             session.expect(MENU, DEADLINE)?;
+            // The key is to meet a screen that is complete: else what was drawn behind it would count as
+            // what followed the choice.
+            thread::sleep(SETTLED);
             session.send([CHOOSE])?;
         }
         let report = session.expect_stub(DEADLINE)?;
@@ -219,58 +239,112 @@ impl Subject {
 /// What one boot took.
 #[derive(Clone, Debug)]
 pub struct Figures {
-    /// Instructions from the loader's entry to the kernel's; where there is a menu, with the time
-    /// that was spent there.
-    pub kernel_entry: u64,
-    /// Instructions to the menu's first line.
-    pub menu: Option<u64>,
-    /// Instructions to the moment when the loader took the key that chose.
-    pub choice: Option<u64>,
+    /// The kernel's first instruction; where there is a menu, with the time that was spent there.
+    pub kernel_entry: Moment,
+    /// The moments of the menu, where there was one.
+    pub menu: Option<Menu>,
     /// Bytes that the loader cannot do without.
     pub needed: u64,
-    /// Commands that began to read within kernel or initrd.
-    pub file_commands: usize,
     /// What went over the card's bus.
     pub traffic: CardTraffic,
     /// Characters that the loader sent.
     pub characters: usize,
+    file_sectors: Vec<Range<u64>>,
+    /// Cards of up to 2 GiB are addressed by byte.
+    by_byte: bool,
+    stamps: Vec<Stamp>,
 }
 
 impl Figures {
     /// Instructions from the loader's entry to the kernel's, where nobody had to choose.
     pub fn to_kernel(&self) -> Option<u64> {
-        self.menu.is_none().then_some(self.kernel_entry)
+        self.menu.is_none().then_some(self.kernel_entry.executed)
     }
 
     /// Instructions from the choice to the kernel's entry.
     pub fn after_choice(&self) -> Option<u64> {
-        self.kernel_entry.checked_sub(self.choice?)
+        self.kernel_entry.executed.checked_sub(self.menu?.choice.executed)
     }
 
-    /// Bytes that the card read for each byte that was needed.
-    #[allow(clippy::cast_precision_loss, reason = "cards are far below 2^52 bytes")]
-    pub fn bytes_per_byte(&self) -> f64 {
-        self.traffic.bytes() as f64 / self.needed as f64
+    /// From the loader's entry until the menu stands, as it would be with this card.
+    pub fn replay_to_menu(&self, card: Card) -> Option<Replayed> {
+        Some(replay(&self.stamps, Moment::default(), self.menu?.stands, card))
+    }
+
+    /// From the loader's entry, or from the choice, to the kernel, as it would be with this card.
+    pub fn replay_to_kernel(&self, card: Card) -> Replayed {
+        let from = self.menu.map(|menu| menu.choice).unwrap_or_default();
+        replay(&self.stamps, from, self.kernel_entry, card)
+    }
+
+    /// Whether a command with this argument reads from kernel or initrd.
+    pub fn is_of_a_file(&self, argument: u32) -> bool {
+        let argument = u64::from(argument);
+        let sector = if self.by_byte { argument / SECTOR } else { argument };
+        self.file_sectors.iter().any(|file| file.contains(&sector))
     }
 }
 
-/// What went over the serial line, and when.
-struct Stamps(Vec<(u64, String)>);
+/// The moments of a menu.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Menu {
+    /// The last character of its first screen.
+    pub stands: Moment,
+    /// The loader took the key that chose.
+    pub choice: Moment,
+}
 
-impl Stamps {
-    /// Reads lines of a count and what happened then.
-    fn parse(text: &str) -> Self {
-        let stamp = |line: &str| {
-            let (count, event) = line.split_once(' ')?;
-            Some((count.parse().ok()?, event.to_owned()))
-        };
-        Self(text.lines().filter_map(stamp).collect())
-    }
+/// Instructions without a character after which a screen is complete.
+const PAUSE: u64 = 1_000_000;
 
-    /// When something first happened that begins with `event`.
-    fn first(&self, event: &str) -> Option<u64> {
-        self.0.iter().find(|(_, happened)| happened.starts_with(event)).map(|(count, _)| *count)
+impl Menu {
+    fn find(stamps: &[Stamp]) -> Result<Self> {
+        let choice = stamps.iter().find(|stamp| stamp.event == Event::Taken(CHOOSE));
+        let choice = choice.context("nobody chose")?.at;
+        let sent: Vec<(Moment, u8)> = stamps.iter().filter_map(sent).collect();
+        let text: Vec<u8> = sent.iter().map(|(_, byte)| *byte).collect();
+        let place = text.windows(MENU.len()).position(|window| window == MENU.as_bytes());
+        let mut stands = sent[place.context("no menu")?].0;
+        for (at, _) in &sent[place.unwrap_or_default()..] {
+            if at.executed > stands.executed + PAUSE {
+                break;
+            }
+            stands = *at;
+        }
+        Ok(Self { stands, choice })
     }
+}
+
+fn sent(stamp: &Stamp) -> Option<(Moment, u8)> {
+    match stamp.event {
+        Event::Sent(byte) => Some((stamp.at, byte)),
+        _ => None,
+    }
+}
+
+/// After so many instructions; what was waited by then is what was waited by the next event, the kernel's
+/// first line.
+fn moment(stamps: &[Stamp], executed: u64) -> Moment {
+    let next = stamps.partition_point(|stamp| stamp.at.executed < executed);
+    let waited = stamps.get(next).or(stamps.last()).map_or(0, |stamp| stamp.at.waited);
+    Moment { executed, waited }
+}
+
+/// Register accesses of the DRAM bring-up with training firmware as NXP delivers it, on the model: stores and
+/// loads.
+///
+/// # Errors
+/// Memory does not come up.
+pub fn dram_bring_up() -> Result<(usize, usize)> {
+    let timing = MEMORY.timing;
+    let bench = Bench::new(&[]);
+    let mut room = vec![0; saved::words(timing)];
+    let saved = saved::Saved::new(saved::ADDRESS, &mut room, timing).ok().context("no room")?;
+    let blobs = Blobs::raw();
+    let firmware = blobs.firmware().ok().context("blobs of a wrong size")?;
+    let online = ddr::bring_up(&bench, &bench, timing, firmware, saved);
+    online.map_err(|error| anyhow!("{error:?}"))?;
+    Ok((bench.take_stores().len(), bench.loads()))
 }
 
 /// The sectors of a file that lies in one piece.
@@ -281,6 +355,14 @@ fn sectors(card: &CardImage, bytes: &[u8]) -> Result<Range<u64>> {
 
 fn read(file: &Path) -> Result<Vec<u8>> {
     fs::read(file).with_context(|| format!("reading {}", file.display()))
+}
+
+/// A boot folder with one entry, which is booted at once.
+fn fit_folder(fit: &[u8]) -> Tree {
+    let entry = "DEFAULT fit\nTIMEOUT 1\nLABEL fit\n  LINUX ../system.itb\n  APPEND root=fstab\n";
+    Tree::new()
+        .with("extlinux/extlinux.conf", Content::bytes(entry))
+        .with("system.itb", Content::bytes(fit))
 }
 
 /// A kernel of Linux's size and contents that begins with the stub.
@@ -318,10 +400,16 @@ mod tests {
     }
 
     #[test]
-    fn a_moment_is_when_something_first_happened() {
-        let stamps = Stamps::parse("12 > firn: hello\n345 < 0d\n400 > < 0d\n500 < 0d\ntotal\n");
-        assert_eq!(stamps.first("< 0d"), Some(345));
-        assert_eq!(stamps.first("> firn"), Some(12));
-        assert_eq!(stamps.first("> userspace"), None);
+    fn a_menu_stands_when_its_screen_is_complete_and_is_left_with_the_key() {
+        let stamp = |executed, event| Stamp { at: Moment { executed, waited: 0 }, event };
+        let text = b"x\nEnter boot";
+        let mut stamps: Vec<Stamp> =
+            (10..).zip(text).map(|(n, byte)| stamp(n, Event::Sent(*byte))).collect();
+        stamps.push(stamp(500, Event::Sent(b'!')));
+        stamps.push(stamp(600, Event::Taken(CHOOSE)));
+        stamps.push(stamp(PAUSE + 501, Event::Sent(b'?')));
+        let menu = Menu::find(&stamps).unwrap();
+        assert_eq!((menu.stands.executed, menu.choice.executed), (500, 600));
+        assert!(Menu::find(&stamps[..5]).is_err());
     }
 }

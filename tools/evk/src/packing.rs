@@ -181,7 +181,7 @@ fn zboot(compression: &str, payload: &[u8], size: Option<usize>) -> Result<Vec<u
     Ok(file)
 }
 
-/// A FIT image of a kernel, an initrd and a device tree, the kernel and the tree compressed by gzip.
+/// A FIT image of a kernel, an initrd and a device tree.
 #[derive(Clone, Copy, Debug)]
 pub struct Fit<'a> {
     /// An arm64 Image.
@@ -192,6 +192,10 @@ pub struct Fit<'a> {
     pub device_tree: &'a [u8],
     /// Whether the pieces lie behind the tree that names them (`mkimage -E`).
     pub external: bool,
+    /// Whether kernel and device tree are compressed by gzip.
+    pub compressed: bool,
+    /// Whether the pieces have digests.
+    pub hashed: bool,
 }
 
 impl Fit<'_> {
@@ -202,13 +206,18 @@ impl Fit<'_> {
     pub fn make(&self) -> Result<Vec<u8>> {
         let folder = tempfile::tempdir()?;
         let path = |name: &str| folder.path().join(name);
-        let kernel = run(Compression::Gzip.call(), self.image)?;
-        let device_tree = run(Compression::Gzip.call(), self.device_tree)?;
+        let pack = |bytes: &[u8]| match self.compressed {
+            true => run(Compression::Gzip.call(), bytes),
+            false => Ok(bytes.to_vec()),
+        };
+        let kernel = pack(self.image)?;
+        let device_tree = pack(self.device_tree)?;
+        let source = self.source();
         let pieces: [(&str, &[u8]); 4] = [
             ("kernel", &kernel),
             ("initrd", self.initrd),
             ("tree", &device_tree),
-            ("its", FIT_SOURCE.as_bytes()),
+            ("its", source.as_bytes()),
         ];
         for (name, bytes) in pieces {
             fs::write(path(name), bytes)?;
@@ -218,9 +227,17 @@ impl Fit<'_> {
         call.arg("-f").arg(path("its")).arg(path("fit")).run()?;
         Ok(fs::read(path("fit"))?)
     }
+
+    /// What mkimage is told.
+    fn source(&self) -> String {
+        let is_wanted = |line: &&str| self.hashed || !line.contains("hash-1");
+        let source: String =
+            FIT_SOURCE.lines().filter(is_wanted).flat_map(|line| [line, "\n"]).collect();
+        if self.compressed { source } else { source.replace("\"gzip\"", "\"none\"") }
+    }
 }
 
-/// What mkimage is told. Another board's configuration is the default.
+/// Everything compressed and hashed. Another board's configuration is the default.
 const FIT_SOURCE: &str = r#"/dts-v1/;
 / {
     description = "A system for two boards";

@@ -1,6 +1,9 @@
-//! A plugin of QEMU that counts executed instructions and writes what went over UART2, with the
-//! count: `COUNT > TEXT` for each line that the guest sent, as of its first character, and
-//! `COUNT < CHARACTER`, in hexadecimal digits, for each that it took. `-plugin libstamp.so,out=FILE`
+//! A plugin of QEMU that counts executed instructions and writes each access to the console's UART and the
+//! cards' controllers, with the count: `COUNT WAITED STORE ADDRESS VALUE`, where STORE is `>` for a store
+//! and `<` for a load, address and value in hexadecimal digits. `-plugin libstamp.so,out=FILE`
+//!
+//! WAITED is how many of the instructions did nothing but wait: looks at the system counter that follow one
+//! another closely.
 //!
 //! With `-icount` two runs are the same to the byte. Source of the interface: QEMU 10.0,
 //! `docs/devel/tcg-plugins.rst` and `include/qemu/qemu-plugin.h`.
@@ -8,7 +11,7 @@
 use std::{
     ffi::{CStr, c_char, c_int, c_uint, c_void},
     fs::File,
-    io::Write as _,
+    io::{BufWriter, Write as _},
     ptr,
     sync::{Mutex, PoisonError},
 };
@@ -20,8 +23,25 @@ const UTXD: u64 = 0x3089_0040;
 /// URXD holds a character.
 const CHARACTER_READY: u64 = 1 << 15;
 
-/// Longest line that is kept, in bytes; what is longer becomes several.
-const LONGEST_LINE: usize = 1000;
+/// uSDHC2 and uSDHC3. Source: the manual's memory map of AIPS-3.
+const USDHC: [u64; 2] = [0x30b5_0000, 0x30b6_0000];
+/// Source: the manual, uSDHC memory map: block attributes, command argument, command, interrupt status.
+const BLK_ATT: u64 = 0x04;
+const CMD_ARG: u64 = 0x08;
+const CMD_XFR_TYP: u64 = 0x0c;
+const INT_STATUS: u64 = 0x30;
+/// INT_STATUS: a command's answer is there, a transfer is complete.
+const COMPLETE: u64 = 0b11;
+
+/// Loads and stores of one 32-bit register, with which the firmware reaches devices (`src/mmio.rs`): to watch
+/// only these saves time. Bits 31:25. Source: Arm ARM, C4.1, "Loads and Stores".
+const WORD_ACCESS: u32 = 0xb800_0000;
+const WORD_ACCESS_MASK: u32 = 0xfe00_0000;
+
+/// `mrs x0, CNTPCT_EL0` and `CNTVCT_EL0`; bits 4:0 are the register. Source: Arm ARM, C5.2 and D24.8.
+const LOOKS: [u32; 2] = [0xd53b_e020, 0xd53b_e040];
+/// A longer way from one look to the next is work.
+const LONGEST_ROUND: u64 = 300;
 
 /// Version of the interface; the first that has all that is used here.
 #[unsafe(no_mangle)]
@@ -66,6 +86,11 @@ type Arguments = *const *const c_char;
 
 unsafe extern "C" {
     fn qemu_plugin_register_vcpu_tb_trans_cb(id: u64, translated: extern "C" fn(u64, *mut Block));
+    fn qemu_plugin_register_atexit_cb(
+        id: u64,
+        ended: extern "C" fn(u64, *mut c_void),
+        data: *mut c_void,
+    );
     fn qemu_plugin_tb_n_insns(block: *const Block) -> usize;
     fn qemu_plugin_tb_get_insn(block: *const Block, index: usize) -> *mut Instruction;
     fn qemu_plugin_register_vcpu_insn_exec_inline_per_vcpu(
@@ -73,6 +98,17 @@ unsafe extern "C" {
         operation: c_int,
         counter: Counter,
         operand: u64,
+    );
+    fn qemu_plugin_insn_data(
+        instruction: *const Instruction,
+        to: *mut c_void,
+        room: usize,
+    ) -> usize;
+    fn qemu_plugin_register_vcpu_insn_exec_cb(
+        instruction: *mut Instruction,
+        executed: extern "C" fn(c_uint, *mut c_void),
+        flags: c_int,
+        data: *mut c_void,
     );
     fn qemu_plugin_register_vcpu_mem_cb(
         instruction: *mut Instruction,
@@ -89,10 +125,10 @@ unsafe extern "C" {
 
 /// What goes on between the calls.
 struct Stamper {
-    out: File,
+    out: BufWriter<File>,
     executed: Counter,
-    line: Vec<u8>,
-    line_began: u64,
+    waited: u64,
+    last_look: u64,
 }
 
 static STAMPER: Mutex<Option<Stamper>> = Mutex::new(None);
@@ -103,24 +139,20 @@ impl Stamper {
         unsafe { qemu_plugin_u64_sum(self.executed) }
     }
 
-    fn taken(&mut self, byte: u8) {
-        // Whoever reads the file notices that a line is not there.
-        let _ = writeln!(self.out, "{} < {byte:02x}", self.executed());
+    fn looked(&mut self) {
+        let now = self.executed();
+        let round = now - self.last_look;
+        if round <= LONGEST_ROUND {
+            self.waited += round;
+        }
+        self.last_look = now;
     }
 
-    fn sent(&mut self, byte: u8) {
-        if self.line.is_empty() {
-            self.line_began = self.executed();
-        }
-        if byte != b'\n' {
-            self.line.push(byte);
-        }
-        if byte == b'\n' || self.line.len() == LONGEST_LINE {
-            let text = String::from_utf8_lossy(&self.line);
-            // As above.
-            let _ = writeln!(self.out, "{} > {text}", self.line_began);
-            self.line.clear();
-        }
+    fn note(&mut self, store: bool, address: u64, value: u64) {
+        let sign = if store { '>' } else { '<' };
+        let (executed, waited) = (self.executed(), self.waited);
+        // Whoever reads the file notices that a line is not there.
+        let _ = writeln!(self.out, "{executed} {waited} {sign} {address:x} {value:x}");
     }
 }
 
@@ -152,14 +184,17 @@ pub unsafe extern "C" fn qemu_plugin_install(
     // SAFETY: QEMU is ready for every call of the interface when it installs a plugin.
     let scoreboard = unsafe { qemu_plugin_scoreboard_new(size_of::<u64>()) };
     let executed = Counter { scoreboard, offset: 0 };
-    let stamper = Stamper { out, executed, line: Vec::new(), line_began: 0 };
+    let stamper = Stamper { out: BufWriter::new(out), executed, waited: 0, last_look: 0 };
     *STAMPER.lock().unwrap_or_else(PoisonError::into_inner) = Some(stamper);
     // SAFETY: as above; the function stays where it is, since nobody unloads the plugin.
     unsafe { qemu_plugin_register_vcpu_tb_trans_cb(id, translated) };
+    // SAFETY: as above.
+    unsafe { qemu_plugin_register_atexit_cb(id, ended, ptr::null_mut()) };
     0
 }
 
-/// A block was translated: its instructions are to be counted, their accesses watched.
+/// A block was translated: its instructions are to be counted, looks at the clock and accesses to devices
+/// watched.
 extern "C" fn translated(_: u64, block: *mut Block) {
     with_stamper(|stamper| {
         // SAFETY: QEMU's block lives as long as this call.
@@ -167,40 +202,75 @@ extern "C" fn translated(_: u64, block: *mut Block) {
         for index in 0..count {
             // SAFETY: the index is below the number of instructions.
             let instruction = unsafe { qemu_plugin_tb_get_insn(block, index) };
-            // SAFETY: the instruction is the block's, the counter was made at installation, and
-            // `accessed` ignores its data.
-            unsafe {
-                qemu_plugin_register_vcpu_insn_exec_inline_per_vcpu(
-                    instruction,
-                    ADD,
-                    stamper.executed,
-                    1,
-                );
-                qemu_plugin_register_vcpu_mem_cb(
-                    instruction,
-                    accessed,
-                    NO_REGISTERS,
-                    LOADS_AND_STORES,
-                    ptr::null_mut(),
-                );
-            }
+            // SAFETY: the instruction is the block's.
+            unsafe { watch(instruction, stamper.executed) };
         }
+    });
+}
+
+/// # Safety
+/// `instruction` belongs to the block that is being translated, `executed` was made at installation.
+unsafe fn watch(instruction: *mut Instruction, executed: Counter) {
+    const NO_DATA: *mut c_void = ptr::null_mut();
+    let mut code = [0_u8; 4];
+    // SAFETY: the room is as large as it is said to be.
+    unsafe { qemu_plugin_insn_data(instruction, code.as_mut_ptr().cast(), code.len()) };
+    let code = u32::from_le_bytes(code);
+    // SAFETY: the caller's promise.
+    unsafe { qemu_plugin_register_vcpu_insn_exec_inline_per_vcpu(instruction, ADD, executed, 1) };
+    if LOOKS.contains(&(code & !0x1f)) {
+        // SAFETY: the caller's promise; `looked` ignores its data.
+        unsafe {
+            qemu_plugin_register_vcpu_insn_exec_cb(instruction, looked, NO_REGISTERS, NO_DATA);
+        }
+    }
+    if code & WORD_ACCESS_MASK == WORD_ACCESS {
+        let (flags, kinds) = (NO_REGISTERS, LOADS_AND_STORES);
+        // SAFETY: the caller's promise; `accessed` ignores its data.
+        unsafe { qemu_plugin_register_vcpu_mem_cb(instruction, accessed, flags, kinds, NO_DATA) };
+    }
+}
+
+/// The guest looks at the system counter.
+extern "C" fn looked(_: c_uint, _: *mut c_void) {
+    with_stamper(Stamper::looked);
+}
+
+/// The emulator ends.
+extern "C" fn ended(_: u64, _: *mut c_void) {
+    with_stamper(|stamper| {
+        // As in `note`.
+        let _ = stamper.out.flush();
     });
 }
 
 /// The guest accesses memory. Every address below DRAM is its own.
 extern "C" fn accessed(_: c_uint, access: u32, address: u64, _: *mut c_void) {
-    if address != URXD && address != UTXD {
+    if !is_watched(address) {
         return;
     }
     // SAFETY: QEMU tells of this access during this call.
-    let is_store = unsafe { qemu_plugin_mem_is_store(access) };
+    let store = unsafe { qemu_plugin_mem_is_store(access) };
     // SAFETY: as above.
-    let value = unsafe { qemu_plugin_mem_get_value(access) }.bits[0];
-    let byte = value.to_le_bytes()[0];
-    with_stamper(|stamper| match (address, is_store) {
-        (UTXD, true) => stamper.sent(byte),
-        (URXD, false) if value & CHARACTER_READY != 0 => stamper.taken(byte),
-        _ => {}
-    });
+    let value = unsafe { qemu_plugin_mem_get_value(access) }.bits[0] & 0xffff_ffff;
+    if says_something(store, address, value) {
+        with_stamper(|stamper| stamper.note(store, address, value));
+    }
+}
+
+fn is_watched(address: u64) -> bool {
+    const REGISTERS: [u64; 4] = [BLK_ATT, CMD_ARG, CMD_XFR_TYP, INT_STATUS];
+    let of_a_card = |base: &u64| REGISTERS.contains(&address.wrapping_sub(*base));
+    address == URXD || address == UTXD || USDHC.iter().any(of_a_card)
+}
+
+/// Leaves out looks that found nothing.
+fn says_something(store: bool, address: u64, value: u64) -> bool {
+    match (address, store) {
+        (URXD, false) => value & CHARACTER_READY != 0,
+        (URXD, true) | (UTXD, false) => false,
+        (UTXD, true) => true,
+        (_, true) => address & 0xff != INT_STATUS,
+        (_, false) => address & 0xff == INT_STATUS && value & COMPLETE != 0,
+    }
 }

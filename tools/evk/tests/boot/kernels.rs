@@ -137,6 +137,8 @@ fn fit_card(external: bool) -> evk::card::Card {
         initrd: &read(&generation.initrd),
         device_tree: &read(&generation.device_tree),
         external,
+        compressed: true,
+        hashed: true,
     };
     let entry = format!(
         "DEFAULT fit\nTIMEOUT 1\nLABEL fit\n  LINUX ../system.itb\n  APPEND {} cpuidle.off=1\n",
