@@ -16,6 +16,8 @@ mod loader {
         arch::{self, Machine, entry::EntryState, heap::Heap},
         board::BOARD,
         boot::{self, Outcome},
+        devicetree::DeviceTreeBuf,
+        entropy::Pool,
         error::Code,
         release,
     };
@@ -37,8 +39,11 @@ mod loader {
         info!("Firn {} on {}", release::version(), BOARD.name);
         info!("entered at {entry}");
         world::report(&entry);
-        let entropy = world::gather_entropy(&mut entry, &machine);
-        let mut facts = world::facts(&entry, &machine, entropy);
+        let mut entropy = Pool::default();
+        let tree = world::firmware_tree(&mut entry, &mut entropy);
+        let entropy = world::gather_entropy(entropy, &mut entry, &machine);
+        let tree = tree.as_ref().map(DeviceTreeBuf::view);
+        let mut facts = world::facts(&entry, &machine, tree, entropy);
         info!("part: {}", facts.part);
         info!("memory {}", world::describe(&facts.dram));
         let mut dram = match world::claim(&mut machine, &facts) {

@@ -224,7 +224,7 @@ impl<'a> Prepared<'a> {
         chosen.write(&mut self.tree).map_err(tree_memory::Error::from)?;
         let place = memory.claim(self.plan.device_tree)?;
         self.tree.write_to(place).map_err(tree_memory::Error::from)?;
-        let kept = seeds.is_none_or(|seeds| put_seeds(place, &seeds).is_some());
+        let kept = seeds.is_none_or(|seeds| put_seeds(&self.tree, place, &seeds).is_some());
         if kept { Ok(()) } else { Err(Unavailable(self.plan.device_tree).into()) }
     }
 

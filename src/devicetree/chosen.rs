@@ -3,14 +3,18 @@
 //! Sources: Linux `Documentation/devicetree/bindings/chosen.txt` and `drivers/of/fdt.c` (names and
 //! sizes). `firn,*` is Firn's own ([`Boot`]): what the `firn` command of the running system reads.
 
-use alloc::vec::Vec;
+use alloc::{vec, vec::Vec};
 use core::{ops::Range, time::Duration};
 
 use zeroize::Zeroize;
 
-use super::{DeviceTree, DeviceTreeBuf, Property, edit::Error};
+use super::{
+    DeviceTree, DeviceTreeBuf, Property,
+    edit::Error,
+    validate::{self, Layout},
+};
 use crate::{
-    entropy::{self, Pool, Seeds, Source},
+    entropy::{Pool, Seeds, Source},
     memory::Region,
 };
 
@@ -76,26 +80,21 @@ impl Chosen<'_> {
     /// Writes it all.
     pub fn write(&self, tree: &mut DeviceTreeBuf) -> Result<(), Error> {
         forget_initrd(tree);
-        let mut chosen = tree.find_or_create("/chosen")?;
-        for stale in [KASLR_SEED, RNG_SEED, "linux,initrd-start", "linux,initrd-end"] {
-            chosen.remove(stale);
-        }
-        chosen.set_str("bootargs", self.command_line)?;
-        if let Some(initrd) = self.initrd {
-            chosen.set_u64("linux,initrd-start", initrd.start())?;
-            chosen.set_u64("linux,initrd-end", initrd.end())?;
-        }
-        for (name, seed) in self.seeds.into_iter().flat_map(named) {
-            chosen.set(name, &[0; entropy::RNG_SEED][..seed.len()])?;
-        }
-        for (name, value) in self.boot.properties() {
-            match value {
-                Some(value) => chosen.set(name, &value)?,
-                // That of an earlier boot.
-                None => drop(chosen.remove(name)),
-            }
-        }
-        Ok(())
+        let initrd = self.initrd.map(|initrd| [initrd.start(), initrd.end()].map(u64::to_be_bytes));
+        let size =
+            |seed| named(self.seeds?).find(|(name, _)| *name == seed).map(|(_, it)| it.len());
+        let mut properties = Vec::from([
+            ("bootargs", Some(string(self.command_line).unwrap_or_else(|| Vec::from([0])))),
+            ("linux,initrd-start", initrd.map(|[start, _]| start.to_vec())),
+            ("linux,initrd-end", initrd.map(|[_, end]| end.to_vec())),
+        ]);
+        let zeros = |seed| (seed, size(seed).map(|size| vec![0; size]));
+        properties.extend([KASLR_SEED, RNG_SEED].map(zeros));
+        properties.extend(self.boot.properties());
+        let given = properties.iter().filter_map(|(name, value)| Some((*name, value.as_deref()?)));
+        let stale = properties.iter().filter(|(_, value)| value.is_none());
+        let stale: Vec<_> = stale.map(|(name, _)| *name).collect();
+        tree.find_or_create("/chosen")?.set_all(given, &stale)
     }
 }
 
@@ -105,32 +104,40 @@ fn named(seeds: &Seeds) -> impl Iterator<Item = (&'static str, &[u8])> {
     [(KASLR_SEED, &seeds.kaslr[..])].into_iter().chain(rng)
 }
 
-/// Puts `seeds` into `tree`, in which [`Chosen::write`] has made room for them; `None` if it has not.
-pub fn put_seeds(tree: &mut [u8], seeds: &Seeds) -> Option<()> {
+/// Puts `seeds` into `written`, which was written by `tree`, in which [`Chosen::write`] has made room
+/// for them; `None` if it has not.
+pub fn put_seeds(tree: &DeviceTreeBuf, written: &mut [u8], seeds: &Seeds) -> Option<()> {
+    let chosen = tree.view().find("/chosen")?;
     for (name, seed) in named(seeds) {
-        let place = place(tree, name).filter(|place| place.len() == seed.len())?;
-        tree.get_mut(place)?.copy_from_slice(seed);
+        let place = tree.place_of_value(chosen.property(name)?);
+        let place = written.get_mut(place).filter(|place| place.len() == seed.len())?;
+        place.copy_from_slice(seed);
     }
     Some(())
 }
 
-/// Takes the seeds that a stage before left in `tree` for the kernel; the tree has zeros then, as
-/// when a kernel has used them. They are this boot's only if the tree was made during this boot: in
-/// one from a card they are the same each time.
-pub fn take_seeds(tree: &mut [u8], pool: &mut Pool) {
+/// Validates the tree of the stage before, and takes the seeds that were left in it for the kernel;
+/// the tree has zeros then, as when a kernel has used them. They are this boot's only if the tree was
+/// made during this boot: in one from a card they are the same each time.
+pub fn take_seeds<'t>(
+    bytes: &'t mut [u8],
+    pool: &mut Pool,
+) -> Result<DeviceTree<'t>, validate::Error> {
+    let layout = Layout::check(bytes)?;
     for name in [KASLR_SEED, RNG_SEED] {
-        if let Some(seed) = place(tree, name).and_then(|place| tree.get_mut(place)) {
+        let place = place(bytes, layout.of(bytes), name);
+        if let Some(seed) = place.and_then(|place| bytes.get_mut(place)) {
             pool.absorb(Source::FirmwareTree, seed);
             seed.zeroize();
         }
     }
+    Ok(layout.of(bytes))
 }
 
-/// Where the value of this property of `/chosen` lies.
-fn place(tree: &[u8], name: &str) -> Option<Range<usize>> {
-    let chosen = DeviceTree::validate(tree).ok()?.find("/chosen")?;
-    let value = chosen.property(name)?.value();
-    let start = value.as_ptr().addr().checked_sub(tree.as_ptr().addr())?;
+/// Where the value of this property of `/chosen` lies in the bytes of `tree`.
+fn place(bytes: &[u8], tree: DeviceTree<'_>, name: &str) -> Option<Range<usize>> {
+    let value = tree.find("/chosen")?.property(name)?.value();
+    let start = value.as_ptr().addr().checked_sub(bytes.as_ptr().addr())?;
     Some(start..start.checked_add(value.len())?)
 }
 

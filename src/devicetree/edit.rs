@@ -7,8 +7,9 @@ use alloc::{string::String, vec::Vec};
 use core::{fmt, ops::Range};
 
 use super::{
-    DeviceTree, MAGIC, MAX_SIZE, Node,
+    DeviceTree, MAGIC, MAX_SIZE, Node, Property,
     excerpt::Excerpt,
+    index::Index,
     is_name,
     read::components,
     rewrite::{Rewrite, Values},
@@ -27,6 +28,7 @@ pub struct DeviceTreeBuf {
     pub(super) structure: Vec<u8>,
     pub(super) strings: Vec<u8>,
     boot_cpu: u32,
+    pub(super) index: Index,
 }
 
 impl From<DeviceTree<'_>> for DeviceTreeBuf {
@@ -36,6 +38,7 @@ impl From<DeviceTree<'_>> for DeviceTreeBuf {
             structure: tree.structure.to_vec(),
             strings: tree.strings.to_vec(),
             boot_cpu: tree.boot_cpu,
+            index: Index::new(tree.structure),
         }
     }
 }
@@ -48,6 +51,7 @@ impl DeviceTreeBuf {
             structure: &self.structure,
             strings: &self.strings,
             boot_cpu: self.boot_cpu,
+            extents: self.index.extents(),
         }
     }
 
@@ -150,6 +154,13 @@ impl DeviceTreeBuf {
         HEADER_SIZE + self.reservations.len() + RESERVATION_SIZE
     }
 
+    /// Where the value of `property`, one of the tree's, lies in what [`DeviceTreeBuf::write_to`]
+    /// writes.
+    pub(super) fn place_of_value(&self, property: Property<'_>) -> Range<usize> {
+        let start = self.structure_start() + property.start + 3 * TAG_SIZE;
+        start..start + property.value().len()
+    }
+
     fn strings_start(&self) -> usize {
         self.structure_start() + self.structure.len()
     }
@@ -160,7 +171,13 @@ impl DeviceTreeBuf {
         if needed > MAX_SIZE {
             return Err(Error::NoRoom { needed, room: MAX_SIZE });
         }
-        self.structure.splice(range, new.iter().copied());
+        match self.structure.get_mut(range.clone()) {
+            Some(old) if old.len() == new.len() => old.copy_from_slice(new),
+            _ => {
+                self.index.resize(&range, new.len());
+                self.structure.splice(range, new.iter().copied());
+            }
+        }
         Ok(())
     }
 
@@ -174,6 +191,10 @@ impl DeviceTreeBuf {
         }
         rest.extend_from_slice(&self.structure[kept_to..]);
         self.structure = rest;
+        match ranges {
+            [range] => self.index.resize(range, 0),
+            _ => self.index = Index::new(&self.structure),
+        }
     }
 
     /// Where `name` stands among the strings; it is added if it does not.
@@ -237,10 +258,11 @@ impl<'t> NodeMut<'t> {
     }
 
     /// Sets many properties in one pass; new ones come behind the others, in their order. Of those
-    /// with one name the last counts.
+    /// with one name the last counts. Those that are `gone` are deleted.
     pub fn set_all<'p>(
         &mut self,
         properties: impl Iterator<Item = (&'p str, &'p [u8])>,
+        gone: &[&str],
     ) -> Result<(), Error> {
         let mut values = Values::new(properties);
         let offsets = self.tree.name_offsets(values.names())?;
@@ -248,18 +270,26 @@ impl<'t> NodeMut<'t> {
         let node = self.as_node();
         let mut rewrite = Rewrite::new(&self.tree.structure, growth)?;
         for property in node.properties() {
-            if let Some(value) = values.take(property.name()) {
+            let name = property.name();
+            if let Some(value) = values.take(name) {
                 rewrite.keep_to(property.start);
-                rewrite.property(offsets.of(property.name())?, value)?;
+                rewrite.property(offsets.of(name)?, value)?;
+                rewrite.skip_to(property.end);
+            } else if gone.contains(&name) {
+                rewrite.keep_to(property.start);
                 rewrite.skip_to(property.end);
             }
         }
-        rewrite.keep_to(node.end_of_properties());
+        let properties = node.body..node.end_of_properties();
+        rewrite.keep_to(properties.end);
         for (name, value) in values.rest() {
             rewrite.property(offsets.of(name)?, value)?;
         }
         let structure = rewrite.finish();
-        self.tree.set_structure(structure)
+        let mut index = self.tree.index.clone();
+        let size = properties.len() + structure.len() - self.tree.structure.len();
+        index.resize(&properties, size);
+        self.tree.set_structure(structure, index)
     }
 
     /// Sets a property to one cell.
@@ -330,6 +360,7 @@ impl<'t> NodeMut<'t> {
         push_aligned(&mut token, &[0]);
         token.extend_from_slice(&END_NODE.to_be_bytes());
         self.tree.replace(start..start, &token)?;
+        self.tree.index.insert(start, start + token.len());
         Ok(NodeMut { tree: self.tree, start })
     }
 }

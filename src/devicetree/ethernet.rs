@@ -8,7 +8,7 @@ use alloc::{
     vec::Vec,
 };
 
-use super::{DeviceTree, DeviceTreeBuf, Node, Property, edit::Error, fixup::walk};
+use super::{DeviceTree, DeviceTreeBuf, Node, edit::Error};
 use crate::ethernet::Address;
 
 /// Interfaces that are looked at; a switch has ten ports.
@@ -53,6 +53,7 @@ pub enum Told {
 /// The interfaces of `tree`, by their numbers.
 pub fn interfaces(tree: DeviceTree<'_>, hardware: &Hardware) -> Vec<Interface> {
     let aliases = tree.find("/aliases").into_iter().flat_map(Node::properties);
+    let mut fuses = Fuses { hardware, tree, found: None };
     let mut interfaces: Vec<_> = aliases
         .filter_map(|alias| {
             let number = alias.name().strip_prefix("ethernet")?.parse().ok()?;
@@ -62,7 +63,7 @@ pub fn interfaces(tree: DeviceTree<'_>, hardware: &Hardware) -> Vec<Interface> {
                 number,
                 path: path.to_string(),
                 is_of_soc: hardware.controllers.iter().any(|name| node.is_compatible(name)),
-                told: told(tree, node, hardware),
+                told: told(node, &mut fuses),
             })
         })
         .take(MAX_INTERFACES)
@@ -71,33 +72,50 @@ pub fn interfaces(tree: DeviceTree<'_>, hardware: &Hardware) -> Vec<Interface> {
     interfaces
 }
 
-fn told(tree: DeviceTree<'_>, node: Node<'_>, hardware: &Hardware) -> Told {
+fn told(node: Node<'_>, fuses: &mut Fuses<'_, '_>) -> Told {
     let address = |name| Address::new(node.property(name)?.value().try_into().ok()?).ok();
-    match address(CURRENT).or_else(|| address(LOCAL)) {
-        Some(address) => Told::Address(address),
-        None if is_elsewhere(tree, node, hardware) => Told::Elsewhere,
-        None => Told::Nothing,
+    if let Some(address) = address(CURRENT).or_else(|| address(LOCAL)) {
+        return Told::Address(address);
+    }
+    match cell(node) {
+        Some(phandle) if !fuses.hold(phandle) => Told::Elsewhere,
+        _ => Told::Nothing,
     }
 }
 
-/// Whether the tree names a cell of memory that is not the SoC's fuses.
-fn is_elsewhere(tree: DeviceTree<'_>, node: Node<'_>, hardware: &Hardware) -> bool {
-    let mut names = node.property("nvmem-cell-names").into_iter().flat_map(Property::strings);
-    let Some(index) = names.position(|name| name == CURRENT) else { return false };
-    let cells = node.property("nvmem-cells").map_or(&[][..], Property::value);
-    let Some(phandle) = cells.chunks_exact(4).nth(index) else { return false };
-    let mut is_fuse = false;
-    let mut fuses = String::new();
-    walk(tree, |path, node| {
-        if hardware.fuses.iter().any(|name| node.is_compatible(name)) {
-            fuses.clear();
-            fuses.push_str(path);
-        }
-        let is_it = node.property("phandle").is_some_and(|found| found.value() == phandle);
-        let below = path.strip_prefix(&*fuses).is_some_and(|rest| rest.starts_with('/'));
-        is_fuse |= is_it && !fuses.is_empty() && below;
-    });
-    !is_fuse
+/// The cell of memory that the tree names for the address.
+fn cell(node: Node<'_>) -> Option<&[u8]> {
+    let mut names = node.property("nvmem-cell-names")?.strings();
+    let index = names.position(|name| name == CURRENT)?;
+    node.property("nvmem-cells")?.value().chunks_exact(4).nth(index)
+}
+
+/// The SoC's fuses in a tree, which is searched for them once.
+struct Fuses<'t, 'h> {
+    hardware: &'h Hardware,
+    tree: DeviceTree<'t>,
+    found: Option<Vec<Node<'t>>>,
+}
+
+impl<'t> Fuses<'t, '_> {
+    /// Whether the cell with this phandle is one of theirs.
+    fn hold(&mut self, phandle: &[u8]) -> bool {
+        let names = self.hardware.fuses;
+        // What lies in one that was found is searched with it.
+        let mut end = 0;
+        let is_fuses = |node: &Node<'t>| {
+            let is = node.start >= end && names.iter().any(|name| node.is_compatible(name));
+            if is {
+                end = node.extent().end;
+            }
+            is
+        };
+        let tree = self.tree;
+        let found = self.found.get_or_insert_with(|| tree.nodes().filter(is_fuses).collect());
+        let is_it =
+            |node: Node<'t>| node.property("phandle").is_some_and(|it| it.value() == phandle);
+        found.iter().any(|fuses| fuses.descendants().any(is_it))
+    }
 }
 
 /// Makes `address` that of the interface at `path`.

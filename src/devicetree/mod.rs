@@ -16,6 +16,7 @@ pub mod ethernet;
 mod excerpt;
 pub mod files;
 pub mod fixup;
+mod index;
 pub mod memory;
 pub mod overlay;
 mod read;

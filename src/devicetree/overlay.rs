@@ -91,7 +91,7 @@ fn add_symbols(
         added.push((symbol.name(), path));
     }
     let added = added.iter().map(|(name, path)| (*name, path.as_bytes()));
-    Ok(base.find_or_create("/__symbols__")?.set_all(added)?)
+    Ok(base.find_or_create("/__symbols__")?.set_all(added, &[])?)
 }
 
 /// Where in the base the node is that the overlay calls by this symbol, with the zero that ends it;

@@ -6,6 +6,7 @@ use alloc::{string::String, vec::Vec};
 use core::iter;
 
 use super::{
+    index::{self, Extent},
     tokens::{Located, Token, Tokens, name_at},
     validate::RESERVATION_SIZE,
 };
@@ -22,6 +23,8 @@ pub struct DeviceTree<'a> {
     pub(super) strings: &'a [u8],
     /// Physical id of the processor that boots.
     pub(super) boot_cpu: u32,
+    /// Where nodes end, as far as that is known.
+    pub(super) extents: &'a [Extent],
 }
 
 impl<'a> DeviceTree<'a> {
@@ -38,7 +41,12 @@ impl<'a> DeviceTree<'a> {
 
     /// All nodes, each before its children.
     pub fn nodes(self) -> impl Iterator<Item = Node<'a>> {
-        let mut tokens = Tokens::new(self.structure, 0);
+        self.nodes_from(0)
+    }
+
+    /// Those that begin at `offset` of the structure or behind.
+    fn nodes_from(self, offset: usize) -> impl Iterator<Item = Node<'a>> {
+        let mut tokens = Tokens::new(self.structure, offset);
         iter::from_fn(move || {
             loop {
                 let Ok(Located { start, end, token }) = tokens.next_of_node() else { return None };
@@ -114,7 +122,7 @@ pub struct Node<'a> {
     pub(super) start: usize,
     name: &'a [u8],
     /// Where its first property or child lies.
-    body: usize,
+    pub(super) body: usize,
 }
 
 impl<'a> Node<'a> {
@@ -147,25 +155,25 @@ impl<'a> Node<'a> {
 
     /// Its children, in their order.
     pub fn children(self) -> impl Iterator<Item = Node<'a>> {
-        let mut tokens = Tokens::new(self.tree.structure, self.body);
-        let mut depth = 0;
+        let tree = self.tree;
+        let mut tokens = Tokens::new(tree.structure, self.body);
+        let mut before: Option<Node<'a>> = None;
         iter::from_fn(move || {
-            loop {
-                let Ok(Located { start, end, token }) = tokens.next_of_node() else { return None };
-                match token {
-                    Token::BeginNode { name } => {
-                        depth += 1;
-                        if depth == 1 {
-                            return Some(Node { tree: self.tree, start, name, body: end });
-                        }
-                    }
-                    Token::EndNode if depth == 0 => return None,
-                    Token::EndNode => depth -= 1,
-                    Token::Property { .. } => {}
-                    Token::End => return None,
-                }
+            if let Some(child) = before {
+                tokens = Tokens::new(tree.structure, child.end()?);
             }
+            let Located { start, end, token } = tokens.next_of_node().ok()?;
+            let Token::BeginNode { name } = token else { return None };
+            before = Some(Node { tree, start, name, body: end });
+            before
         })
+    }
+
+    /// What it holds, its children's children, too; each before its own children.
+    pub(super) fn descendants(self) -> impl Iterator<Item = Node<'a>> {
+        let end = self.end().unwrap_or(self.body);
+        let nodes = self.tree.nodes_from(self.body);
+        nodes.take_while(move |node| node.start < end)
     }
 
     /// A child by its name, with or without unit address; the first match counts.
@@ -221,17 +229,24 @@ impl<'a> Node<'a> {
 
     /// Where its token, all it holds and its end token lie in the structure block.
     pub(super) fn extent(self) -> core::ops::Range<usize> {
+        self.start..self.end().unwrap_or(self.start)
+    }
+
+    /// Where its end token ends.
+    fn end(self) -> Option<usize> {
+        if let Some(end) = index::end_of(self.tree.extents, self.start) {
+            return Some(end);
+        }
         let mut tokens = Tokens::new(self.tree.structure, self.body);
         let mut depth = 0;
         loop {
-            match tokens.next_of_node() {
-                Ok(Located { token: Token::BeginNode { .. }, .. }) => depth += 1,
-                Ok(Located { token: Token::EndNode, end, .. }) if depth == 0 => {
-                    return self.start..end;
-                }
-                Ok(Located { token: Token::EndNode, .. }) => depth -= 1,
-                Ok(Located { token: Token::Property { .. }, .. }) => {}
-                Ok(Located { token: Token::End, .. }) | Err(_) => return self.start..self.start,
+            let Located { end, token, .. } = tokens.next_of_node().ok()?;
+            match token {
+                Token::BeginNode { .. } => depth += 1,
+                Token::EndNode if depth == 0 => return Some(end),
+                Token::EndNode => depth -= 1,
+                Token::Property { .. } => {}
+                Token::End => return None,
             }
         }
     }

@@ -7,6 +7,7 @@ use core::mem;
 use super::{
     DeviceTreeBuf, MAX_SIZE,
     edit::{Error, push_aligned},
+    index::Index,
     is_name,
     tokens::{BEGIN_NODE, END_NODE, PROPERTY, TAG_SIZE, aligned},
 };
@@ -184,12 +185,13 @@ impl DeviceTreeBuf {
         self.strings.try_reserve_exact(growth).map_err(|_| Error::NoMemory { needed })
     }
 
-    /// Takes a structure that was written anew.
-    pub(super) fn set_structure(&mut self, structure: Vec<u8>) -> Result<(), Error> {
+    /// Takes a structure that was written anew, and the index of its nodes.
+    pub(super) fn set_structure(&mut self, structure: Vec<u8>, index: Index) -> Result<(), Error> {
         let needed = self.size() - self.structure.len() + structure.len();
         if needed > MAX_SIZE {
             return Err(Error::NoRoom { needed, room: MAX_SIZE });
         }
+        self.index = index;
         self.structure = structure;
         Ok(())
     }

@@ -41,6 +41,32 @@ impl<'a> DeviceTree<'a> {
     /// Checks all that later reading and editing relies on, in one pass. Bytes behind the tree's
     /// own size are ignored.
     pub fn validate(bytes: &'a [u8]) -> Result<Self, Error> {
+        Ok(Layout::check(bytes)?.of(bytes))
+    }
+}
+
+/// Where the blocks of a tree lie that was found good.
+pub(super) struct Layout {
+    reservations: Block,
+    structure: Block,
+    strings: Block,
+    boot_cpu: u32,
+}
+
+impl Layout {
+    /// The tree in `bytes`: those that were checked, or the same with other values of properties.
+    pub(super) fn of<'a>(&self, bytes: &'a [u8]) -> DeviceTree<'a> {
+        DeviceTree {
+            reservations: self.reservations.of(bytes),
+            structure: self.structure.of(bytes),
+            strings: self.strings.of(bytes),
+            boot_cpu: self.boot_cpu,
+            extents: &[],
+        }
+    }
+
+    /// See [`DeviceTree::validate`].
+    pub(super) fn check(bytes: &[u8]) -> Result<Self, Error> {
         if bytes.len() < HEADER_SIZE {
             return Err(Error::new(ErrorKind::TooShort, bytes.len()));
         }
@@ -49,7 +75,7 @@ impl<'a> DeviceTree<'a> {
         let bytes = bytes.get(..size).ok_or(Error::new(ErrorKind::Truncated { size, found }, 4))?;
         let header = Header { bytes };
         header.check_version()?;
-        let structure = header.block(8, 36, 4)?;
+        let mut structure = header.block(8, 36, 4)?;
         let strings = header.block(12, 32, 1)?;
         let reservations = header.reservations()?;
         for (one, other) in
@@ -57,15 +83,11 @@ impl<'a> DeviceTree<'a> {
         {
             one.check_apart_from(other)?;
         }
-        let strings = strings.of(bytes);
-        let end = check_structure(structure.of(bytes), strings)
+        let size = check_structure(structure.of(bytes), strings.of(bytes))
             .map_err(|(kind, offset)| Error::new(kind, structure.start + offset))?;
-        Ok(Self {
-            reservations: reservations.of(bytes),
-            structure: &structure.of(bytes)[..end],
-            strings,
-            boot_cpu: be32(bytes, 28).unwrap_or(0),
-        })
+        structure.end = structure.start + size;
+        let boot_cpu = be32(bytes, 28).unwrap_or(0);
+        Ok(Self { reservations, structure, strings, boot_cpu })
     }
 }
 

@@ -89,16 +89,18 @@ impl Dram {
     /// What may be loaded to, given the tree that the kernel gets: where that tree is not patched,
     /// only memory that it describes, too, because the kernel uses no other.
     pub fn usable(&self, kernel_tree: DeviceTree<'_>) -> Vec<Region> {
-        let described = devicetree::memory::banks(kernel_tree);
-        match self.source {
-            Source::Board if !described.is_empty() => self
-                .banks
-                .iter()
-                .flat_map(|bank| described.iter().map(|other| bank.intersection(*other)))
-                .filter(|shared| !shared.is_empty())
-                .collect(),
-            _ => self.banks.clone(),
+        if self.source != Source::Board {
+            return self.banks.clone();
         }
+        let described = devicetree::memory::banks(kernel_tree);
+        if described.is_empty() {
+            return self.banks.clone();
+        }
+        self.banks
+            .iter()
+            .flat_map(|bank| described.iter().map(|other| bank.intersection(*other)))
+            .filter(|shared| !shared.is_empty())
+            .collect()
     }
 }
 

@@ -32,7 +32,7 @@ pub(crate) fn exercise(bytes: &[u8], overlays: &[&[u8]]) -> Result<(), Error> {
     edited.root_mut().remove("bootargs");
 
     let mut pool = Pool::default();
-    take_seeds(&mut bytes.to_vec(), &mut pool);
+    let _ = take_seeds(&mut bytes.to_vec(), &mut pool);
     pool.absorb(Source::Generator, &(0..64).collect::<Vec<u8>>());
     let seeds = pool.draw().expect("64 bytes");
     let chosen = Chosen {
@@ -44,7 +44,7 @@ pub(crate) fn exercise(bytes: &[u8], overlays: &[&[u8]]) -> Result<(), Error> {
     if chosen.write(&mut edited).is_ok()
         && let Ok(mut written) = edited.to_vec(0)
     {
-        put_seeds(&mut written, &seeds).expect("room was made");
+        put_seeds(&edited, &mut written, &seeds).expect("room was made");
         let tree = DeviceTree::validate(&written).expect("what was written is a tree");
         let bootargs = tree.find("/chosen").and_then(|chosen| chosen.property("bootargs"));
         assert_eq!(bootargs.and_then(|bootargs| bootargs.as_str()), Some("quiet"));

@@ -14,7 +14,7 @@ use firn::{
     board::{BOARD, CardSlot, FIRST_STAGE},
     boot::{self, Facts, HandOver, LoadMemory, Recovery, Unavailable},
     ddr,
-    devicetree::{self, DeviceTree, chosen::take_seeds},
+    devicetree::{self, DeviceTree, DeviceTreeBuf, chosen::take_seeds},
     dma,
     driver::{
         gpio::Pin,
@@ -46,13 +46,21 @@ type Slot = Card<
     Usdhc<'static, mmio::Hardware, arch::timer::GenericTimer, dma::Hardware, Pin<mmio::Hardware>>,
 >;
 
-/// Whatever random numbers there are for the kernel. Those that the stage before left are nowhere else
-/// from now on.
-pub(crate) fn gather_entropy(entry: &mut EntryState, machine: &Machine) -> Pool {
-    let mut pool = Pool::default();
-    if let Some(tree) = entry.device_tree.as_deref_mut() {
-        take_seeds(tree, &mut pool);
+/// The tree that the stage before handed over, and the random numbers that were in it for the kernel:
+/// those are nowhere else from now on.
+pub(crate) fn firmware_tree(entry: &mut EntryState, pool: &mut Pool) -> Option<DeviceTreeBuf> {
+    match take_seeds(entry.device_tree.as_deref_mut()?, pool) {
+        Ok(tree) => Some(tree.into()),
+        Err(error) => {
+            warn!("the device tree in x0 is not used: {error}");
+            None
+        }
     }
+}
+
+/// Adds to `pool` whatever other random numbers there are for the kernel; they, too, are nowhere else
+/// from now on.
+pub(crate) fn gather_entropy(mut pool: Pool, entry: &mut EntryState, machine: &Machine) -> Pool {
     let told = entry.hand_off.as_mut().ok().and_then(Option::as_mut);
     if let Some(entropy) = told.and_then(|told| told.entropy.take()) {
         pool.absorb(Source::FirstStage, entropy.bytes());
@@ -72,17 +80,15 @@ pub(crate) fn gather_entropy(entry: &mut EntryState, machine: &Machine) -> Pool 
 }
 
 /// What is known before anything is loaded.
-pub(crate) fn facts<'a>(entry: &'a EntryState, machine: &Machine, entropy: Pool) -> Facts<'a> {
+pub(crate) fn facts<'a>(
+    entry: &'a EntryState,
+    machine: &Machine,
+    tree: Option<DeviceTree<'a>>,
+    entropy: Pool,
+) -> Facts<'a> {
     // The loader's own memory is the kernel's after the jump.
     let mut taken = Vec::from([(arch::layout::loader(), "firn", Mapping::Normal)]);
     taken.extend(entry.tee().map(|tee| (tee, "TEE", Mapping::Forbidden)));
-    let tree = entry.device_tree.as_deref().and_then(|bytes| match DeviceTree::validate(bytes) {
-        Ok(tree) => Some(tree),
-        Err(error) => {
-            warn!("the device tree in x0 is not used: {error}");
-            None
-        }
-    });
     let banks = told(entry).map(|told| told.banks.iter().flatten().copied().collect());
     let witnesses = linux::Witnesses {
         first_stage: banks.unwrap_or_default(),

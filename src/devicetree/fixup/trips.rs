@@ -2,8 +2,10 @@
 //!
 //! Source: Linux `Documentation/devicetree/bindings/thermal/thermal-zones.yaml`.
 
+use alloc::format;
+
 use super::{Change, Edits};
-use crate::devicetree::{DeviceTreeBuf, Property, fixup::walk};
+use crate::devicetree::{DeviceTreeBuf, Node, Property};
 
 /// New trip temperatures, in thousandths of a degree Celsius.
 #[derive(Debug)]
@@ -28,28 +30,29 @@ pub struct Temperature {
 impl Trips {
     pub(super) fn edits(&self, tree: &DeviceTreeBuf) -> Edits {
         let mut edits = Edits::default();
-        walk(tree.view(), |path, node| {
-            let Some(zone) = trip_of(path) else { return };
-            let temperature = match node.property("type").and_then(Property::as_str) {
-                Some("passive") => &self.passive,
-                Some("critical") => &self.critical,
-                _ => return,
-            };
-            let current = node.property("temperature").and_then(Property::as_u32);
-            let is_the_boards = current.is_some_and(|current| current < temperature.usual);
-            if self.zones.contains(&zone) && !is_the_boards && current != Some(temperature.allowed)
-            {
-                let value = temperature.allowed.to_be_bytes().to_vec();
-                edits.push(path, node, Change::Set("temperature", value));
+        let zones = tree.view().find("/thermal-zones");
+        let zones = zones.into_iter().flat_map(Node::children);
+        for zone in zones.filter(|zone| self.zones.contains(&zone.name())) {
+            let trips = zone.children().filter(|child| child.name() == "trips");
+            for trip in trips.flat_map(Node::children) {
+                self.edit(zone, trip, &mut edits);
             }
-        });
+        }
         edits
     }
-}
 
-/// The zone that the node at `path` is a trip of.
-fn trip_of(path: &str) -> Option<&str> {
-    let (zone, rest) = path.strip_prefix("/thermal-zones/")?.split_once('/')?;
-    let trip = rest.strip_prefix("trips/")?;
-    (!trip.contains('/')).then_some(zone)
+    fn edit(&self, zone: Node<'_>, trip: Node<'_>, edits: &mut Edits) {
+        let temperature = match trip.property("type").and_then(Property::as_str) {
+            Some("passive") => &self.passive,
+            Some("critical") => &self.critical,
+            _ => return,
+        };
+        let current = trip.property("temperature").and_then(Property::as_u32);
+        let is_the_boards = current.is_some_and(|current| current < temperature.usual);
+        if !is_the_boards && current != Some(temperature.allowed) {
+            let path = format!("/thermal-zones/{}/trips/{}", zone.name(), trip.name());
+            let value = temperature.allowed.to_be_bytes().to_vec();
+            edits.push(&path, trip, Change::Set("temperature", value));
+        }
+    }
 }

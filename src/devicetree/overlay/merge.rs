@@ -7,6 +7,7 @@ use super::{Error, base::Fragment};
 use crate::{
     devicetree::{
         DeviceTree, DeviceTreeBuf, Node, Property,
+        index::Index,
         rewrite::{NameOffsets, Rewrite, Values},
         tokens::{Token, Tokens},
         validate::MAX_DEPTH,
@@ -27,7 +28,8 @@ pub(super) fn merge(base: &mut DeviceTreeBuf, fragments: &[Fragment<'_>]) -> Res
     let mut writer = Writer { rewrite, offsets, values: Values::default() };
     walk(view, fragments, |step| writer.step(step))?;
     let structure = writer.rewrite.finish();
-    Ok(base.set_structure(structure)?)
+    let index = Index::new(&structure);
+    Ok(base.set_structure(structure, index)?)
 }
 
 /// Overlays number nodes that the base has numbered already, and the base's own references would
