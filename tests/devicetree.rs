@@ -316,9 +316,9 @@ mod chosen {
             [
                 "stdout-path = \"serial1:115200n8\"",
                 "bootargs = \"init=/nix/store/abc/init root=/dev/mmcblk1p2\"",
-                "u-boot,version = \"2026.10\"",
                 "linux,initrd-start = [00, 00, 00, 00, 7e, 1e, 00, 00]",
                 "linux,initrd-end = [00, 00, 00, 00, 7f, fd, ff, ff]",
+                "u-boot,version = \"2026.10\"",
                 "firn,version = \"0.1.0\"",
                 "firn,generation = \"/nix/store/abc\"",
                 "firn,source = \"profile\"",

@@ -21,7 +21,7 @@ mod loader {
         error::Code,
         release,
     };
-    use log::{error, info};
+    use log::{debug, error, info};
 
     use crate::world::{self, World};
 
@@ -44,8 +44,8 @@ mod loader {
         let entropy = world::gather_entropy(entropy, &mut entry, &machine);
         let tree = tree.as_ref().map(DeviceTreeBuf::view);
         let mut facts = world::facts(&entry, &machine, tree, entropy);
-        info!("part: {}", facts.part);
-        info!("memory {}", world::describe(&facts.dram));
+        debug!("part: {}", facts.part);
+        debug!("memory {}", world::describe(&facts.dram));
         let mut dram = match world::claim(&mut machine, &facts) {
             Ok(dram) => dram,
             Err(error) => {

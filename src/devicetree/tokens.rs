@@ -3,6 +3,8 @@
 //! The one place that knows how tokens lie in memory. It takes any bytes and never leaves its
 //! block; whether the tokens make a tree is [`super::validate`]'s question.
 
+use core::ffi::CStr;
+
 use super::{ErrorKind, MAX_NAME, be32};
 
 pub(super) const BEGIN_NODE: u32 = 1;
@@ -44,6 +46,10 @@ impl<'a> Tokens<'a> {
 
     /// The next token that is not padding, or what is wrong with it and where.
     pub(super) fn next(&mut self) -> Result<Located<'a>, (ErrorKind, usize)> {
+        if let Some(property) = self.next_property() {
+            self.offset = property.end;
+            return Ok(property);
+        }
         loop {
             let start = self.offset;
             let at_start = |kind| (kind, start);
@@ -63,6 +69,21 @@ impl<'a> Tokens<'a> {
             self.offset = end;
             return Ok(Located { start, end, token });
         }
+    }
+
+    /// The next token, if it is a whole property: most tokens are.
+    fn next_property(&self) -> Option<Located<'a>> {
+        let start = self.offset;
+        let (head, rest) = self.structure.get(start..)?.split_first_chunk()?;
+        let [t3, t2, t1, t0, s3, s2, s1, s0, n3, n2, n1, n0] = *head;
+        if u32::from_be_bytes([t3, t2, t1, t0]) != PROPERTY {
+            return None;
+        }
+        let size = u32::from_be_bytes([s3, s2, s1, s0]);
+        let name_offset = u32::from_be_bytes([n3, n2, n1, n0]);
+        let value = rest.get(..size as usize)?;
+        let end = aligned(start + 3 * TAG_SIZE + value.len());
+        Some(Located { start, end, token: Token::Property { name_offset, value } })
     }
 
     /// The next token that is no property either: most tokens are one, and who looks for nodes need
@@ -99,16 +120,17 @@ impl<'a> Tokens<'a> {
 
 /// The next offset at which a token may lie.
 pub(super) fn aligned(offset: usize) -> usize {
-    offset.next_multiple_of(TAG_SIZE)
+    // Of a power of two; `next_multiple_of` divides.
+    (offset + (TAG_SIZE - 1)) & !(TAG_SIZE - 1)
 }
 
 /// The bytes in front of the next zero.
 pub(super) fn name_at(bytes: &[u8], offset: usize) -> Result<&[u8], ErrorKind> {
     let rest = bytes.get(offset..).ok_or(ErrorKind::NameOutside)?;
     let window = &rest[..rest.len().min(MAX_NAME + 1)];
-    match window.iter().position(|&byte| byte == 0) {
-        Some(length) => Ok(&window[..length]),
-        None if rest.len() > MAX_NAME => Err(ErrorKind::NameTooLong),
-        None => Err(ErrorKind::NameUnterminated),
+    match CStr::from_bytes_until_nul(window) {
+        Ok(name) => Ok(name.to_bytes()),
+        Err(_) if rest.len() > MAX_NAME => Err(ErrorKind::NameTooLong),
+        Err(_) => Err(ErrorKind::NameUnterminated),
     }
 }

@@ -3,7 +3,7 @@
 use core::fmt;
 
 use super::{
-    DeviceTree, MAGIC, be32, is_name,
+    DeviceTree, MAGIC, MAX_NAME, be32, is_name,
     tokens::{Token, Tokens, name_at},
 };
 use crate::error::{Code, Coded};
@@ -222,10 +222,15 @@ fn check_structure(structure: &[u8], strings: &[u8]) -> Result<usize, (ErrorKind
 /// Whether all strings may name a property: then none need be looked at again. The strings of real
 /// trees are, and each is used many times.
 fn are_names(strings: &[u8]) -> bool {
-    strings.split_inclusive(|&byte| byte == 0).all(|string| match string.split_last() {
-        Some((0, name)) => is_name(name),
-        _ => false,
-    })
+    let mut length = 0;
+    for byte in strings {
+        match byte {
+            0 if (1..=MAX_NAME).contains(&length) => length = 0,
+            byte if byte.is_ascii_graphic() => length += 1,
+            _ => return false,
+        }
+    }
+    length == 0
 }
 
 /// A broken tree: what and where.

@@ -67,14 +67,15 @@ pub(crate) fn gather_entropy(mut pool: Pool, entry: &mut EntryState, machine: &M
     }
     let access = if entry.tee().is_some() { Access::Ring } else { Access::Normal };
     let Machine { bus, clock, dma, .. } = machine;
-    match caam::draw(bus, clock, dma, Box::leak(Box::default()), access) {
-        Ok(drawn) => pool.absorb(Source::Generator, drawn.bytes()),
-        Err(error) => warn!("[{}] {error}", error.code()),
-    }
+    let drawn = caam::draw(bus, clock, dma, Box::leak(Box::default()), access);
+    drawn.as_ref().ok().into_iter().for_each(|drawn| pool.absorb(Source::Generator, drawn.bytes()));
     let sources: Vec<_> = pool.sources().map(Source::name).collect();
-    match &sources[..] {
-        [] => warn!("the kernel gets no random numbers (no kaslr-seed, no rng-seed)"),
-        sources => info!("random numbers for the kernel from {}", sources.join(", ")),
+    let consequence = if sources.is_empty() { "; the kernel gets no random numbers" } else { "" };
+    if let Err(error) = drawn {
+        warn!("[{}] {error}{consequence}", error.code());
+    }
+    if !sources.is_empty() {
+        info!("random numbers for the kernel from {}", sources.join(", "));
     }
     pool
 }
