@@ -83,6 +83,11 @@ impl DeviceTreeBuf {
         })
     }
 
+    /// Finds out anew where nodes end, after a rewrite.
+    pub(super) fn make_index(&mut self) {
+        self.index = Index::new(&self.structure);
+    }
+
     /// Forgets the `/memreserve/` entries with exactly this start and size.
     pub fn remove_reservation(&mut self, start: u64, size: u64) {
         let mut entry = [0; RESERVATION_SIZE];

@@ -68,6 +68,7 @@ pub fn apply(base: &mut DeviceTreeBuf, overlay: DeviceTree<'_>) -> Result<(), Er
         merge::merge(base, ready)?;
         rest = waiting;
     }
+    base.make_index();
     add_symbols(base, overlay, &fragments)
 }
 

@@ -162,10 +162,18 @@ impl<'a> Node<'a> {
             if let Some(child) = before {
                 tokens = Tokens::new(tree.structure, child.end()?);
             }
-            let Located { start, end, token } = tokens.next_of_node().ok()?;
-            let Token::BeginNode { name } = token else { return None };
-            before = Some(Node { tree, start, name, body: end });
-            before
+            loop {
+                let Located { start, end, token } = tokens.next_of_node().ok()?;
+                match token {
+                    Token::BeginNode { name } => {
+                        before = Some(Node { tree, start, name, body: end });
+                        return before;
+                    }
+                    // One behind padding.
+                    Token::Property { .. } => {}
+                    Token::EndNode | Token::End => return None,
+                }
+            }
         })
     }
 

@@ -28,8 +28,8 @@ pub(super) fn merge(base: &mut DeviceTreeBuf, fragments: &[Fragment<'_>]) -> Res
     let mut writer = Writer { rewrite, offsets, values: Values::default() };
     walk(view, fragments, |step| writer.step(step))?;
     let structure = writer.rewrite.finish();
-    let index = Index::new(&structure);
-    Ok(base.set_structure(structure, index)?)
+    // One overlay may take many passes; the index is made when all are done.
+    Ok(base.set_structure(structure, Index::default())?)
 }
 
 /// Overlays number nodes that the base has numbered already, and the base's own references would
