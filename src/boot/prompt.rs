@@ -50,23 +50,16 @@ pub(super) fn run(
     seen: &[Found],
     bootable: bool,
 ) -> Option<Outcome> {
-    let lock = Lock::new(access(seen));
-    Shell::new(machine, facts, seen, bootable, lock).run()
+    Shell::new(machine, facts, seen, bootable, lock(seen)).run()
 }
 
-/// Who may look at files and boot them: what the strictest of the devices says, and among those that
-/// want a password, the one that was searched first.
-fn access(seen: &[Found]) -> Access {
-    let mut access = Access::Free;
-    for found in seen {
-        let catalogue = &found.catalogue;
-        match (&access, catalogue.settings(catalogue.default_entry()).access) {
-            (_, Access::Nobody) => return Access::Nobody,
-            (Access::Free, other) => access = other,
-            _ => {}
-        }
+/// Keeps files from whom the devices that were searched keep them.
+fn lock(seen: &[Found]) -> Lock {
+    let mut lock = Lock::new(Access::Free);
+    for Found { catalogue, .. } in seen {
+        lock.tighten(&catalogue.settings(catalogue.default_entry()).access);
     }
-    access
+    lock
 }
 
 /// What was found on all devices, a line each.
@@ -135,7 +128,7 @@ impl<'a, M: Machine> Shell<'a, M> {
         self.lock.key(now);
         let done = match command {
             Command::List(_) | Command::Show(_) | Command::Boot { .. } | Command::Complete(_)
-                if self.lock.gate(now) != Gate::Open =>
+                if !self.may_look(now) =>
             {
                 self.locked(command, now)
             }
@@ -172,6 +165,15 @@ impl<'a, M: Machine> Shell<'a, M> {
         Next::Prompt
     }
 
+    /// Whether somebody may look into files. That no device that was searched locks them is not enough:
+    /// others may hold more.
+    fn may_look(&mut self, now: Duration) -> bool {
+        self.lock.gate(now) == Gate::Open && {
+            self.volumes();
+            self.lock.gate(now) == Gate::Open
+        }
+    }
+
     /// Asks for the password that `command` needs, or says why it is not to be had.
     fn locked(&mut self, command: Command, now: Duration) -> Result<(), String> {
         match (self.lock.gate(now), command) {
@@ -192,7 +194,7 @@ impl<'a, M: Machine> Shell<'a, M> {
             self.prompt.write("");
             self.send();
         }
-        self.volumes.get_or_insert_with(|| Volumes::open(self.machine))
+        opened(&mut self.volumes, self.machine, &mut self.lock)
     }
 
     /// Sends what was said.
@@ -212,7 +214,7 @@ impl<'a, M: Machine> Shell<'a, M> {
     }
 
     fn boot(&mut self, files: Vec<String>, arguments: String) -> Result<HandOver, String> {
-        let volumes = self.volumes.get_or_insert_with(|| Volumes::open(self.machine));
+        let volumes = opened(&mut self.volumes, self.machine, &mut self.lock);
         let files: Result<Vec<_>, _> = files.iter().map(|file| volumes.locate(file)).collect();
         let generation = by_hand::generation(volumes, files?, arguments)?;
         let reset_cause = self.facts.reset.map(|cause| cause.to_string()).unwrap_or_default();
@@ -244,9 +246,22 @@ impl<'a, M: Machine> Shell<'a, M> {
         &mut self,
         action: impl FnOnce(&mut Volumes, files::Say<'_>) -> Result<(), String>,
     ) -> Result<(), String> {
-        let volumes = self.volumes.get_or_insert_with(|| Volumes::open(self.machine));
+        let volumes = opened(&mut self.volumes, self.machine, &mut self.lock);
         action(volumes, &mut |text| say(self.machine, &mut self.prompt, text))
     }
+}
+
+/// `volumes`, which are opened if they are not, and then have their say in who may look into them.
+fn opened<'v>(
+    volumes: &'v mut Option<Volumes>,
+    machine: &mut impl Machine,
+    lock: &mut Lock,
+) -> &'v mut Volumes {
+    volumes.get_or_insert_with(|| {
+        let volumes = Volumes::open(machine);
+        volumes.accesses().for_each(|access| lock.tighten(access));
+        volumes
+    })
 }
 
 fn say(machine: &mut impl Machine, prompt: &mut Prompt, text: &str) -> ControlFlow<Stopped> {

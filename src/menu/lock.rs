@@ -46,6 +46,15 @@ impl Lock {
         Self { access, misses: 0, paused_until: Duration::ZERO, open_until: None }
     }
 
+    /// Takes in what another device says of the same: the strictest counts, and of those that want a
+    /// password the first.
+    pub(crate) fn tighten(&mut self, access: &Access) {
+        match (&self.access, access) {
+            (_, Access::Nobody) | (Access::Free, _) => self.access = access.clone(),
+            (Access::Nobody | Access::Password(_), _) => {}
+        }
+    }
+
     /// Whether some keys need a password, or are locked for good.
     pub(crate) fn is_there(&self) -> bool {
         self.access != Access::Free

@@ -272,3 +272,36 @@ fn where_editing_is_off_files_are_not_for_whoever_is_at_the_line() {
     assert_eq!(line.matches("Locked: ").count(), 3, "{line}");
     assert!(!line.contains("secret") && line.contains("64.0 MiB"), "{line}");
 }
+
+/// A card whose configuration lets nobody change anything.
+fn locked_card(name: &'static str) -> Card {
+    let locked = [b"ALLOWOPTIONS 0\n", &*configuration(TWO_GENERATIONS)].concat();
+    let files: &[(&str, &[u8])] = &[
+        ("extlinux/extlinux.conf", &locked),
+        ("Image", &kernel(7, 0x1000)),
+        ("board.dtb", TREE),
+        ("notes.txt", b"private"),
+    ];
+    card(name, files)
+}
+
+const LOCKED: &str = "Locked: the configuration lets nobody do this.";
+
+#[test]
+fn a_card_that_is_put_in_at_the_prompt_is_locked_if_its_configuration_says_so() {
+    for command in ["ls", "cat /notes.txt", "boot /Image"] {
+        let mut board = TestBoard::new([]);
+        board.late_card = Some(Rc::new(RefCell::new(locked_card("SD card"))));
+        let line = typed(board, &format!("ls\rdevices\r{command}"));
+        assert!(line.contains(LOCKED), "{command}: {line}");
+        assert!(!line.contains("private") && !line.contains("board.dtb"), "{command}: {line}");
+    }
+}
+
+#[test]
+fn a_card_that_the_search_did_not_come_to_is_locked_from_the_menu_of_another_one() {
+    let open = card("SD card", &[("extlinux/extlinux.conf", &configuration(TWO_GENERATIONS))]);
+    let board = TestBoard::new([open, locked_card("eMMC")]).typing("c");
+    let line = typed(board, "cat emmc:/notes.txt");
+    assert!(line.contains(LOCKED) && !line.contains("private"), "{line}");
+}

@@ -16,10 +16,11 @@ use crate::{
         partition::{self, Partition, TableKind},
         volume::Volume as BlockVolume,
     },
-    boot::{Problem, session::Machine},
+    boot::{Catalogue, Problem, session::Machine},
     error::Coded,
     fs::{self, DirEntry, ErrorKind, File, FileSystem, Metadata},
     memory::Size,
+    nixos::Access,
 };
 
 /// Characters of a device's name that are typed.
@@ -36,6 +37,8 @@ struct Drive {
     /// What it is, or why it cannot be read.
     description: String,
     volumes: Vec<Volume>,
+    /// Who may look into them, as the configuration on them says.
+    access: Access,
 }
 
 /// A partition, or a card without partitions.
@@ -55,6 +58,7 @@ impl Volumes {
                 Err(error) => Drive {
                     description: format!("[{}] {error}", error.code()),
                     volumes: Vec::new(),
+                    access: Access::Free,
                 },
                 Ok(device) => {
                     let name = unused(&names, short_name(device.borrow().name()));
@@ -67,6 +71,12 @@ impl Volumes {
         let volumes = Self { drives, current: None };
         let current = volumes.names().next().map(String::from);
         Self { current, ..volumes }
+    }
+
+    /// Who may look into files, as each device says; devices that the search for something to boot did
+    /// not come to, or could not read then, say it here for the first time.
+    pub(super) fn accesses(&self) -> impl Iterator<Item = &Access> {
+        self.drives.iter().map(|drive| &drive.access)
     }
 
     /// A line for each device and each volume.
@@ -161,7 +171,7 @@ impl Drive {
             Ok(table) => table,
             Err(error) => {
                 let description = format!("{title}: [{}] {error}", error.code());
-                return Self { description, volumes: Vec::new() };
+                return Self { description, volumes: Vec::new(), access: Access::Free };
             }
         };
         let kind = match table.kind {
@@ -177,7 +187,10 @@ impl Drive {
         }
         let volumes =
             table.partitions.iter().map(|partition| Volume::open(device, name, partition));
-        Self { description, volumes: volumes.collect() }
+        let volumes = volumes.collect();
+        let catalogue = Catalogue::survey(device);
+        let access = catalogue.settings(catalogue.default_entry()).access;
+        Self { description, volumes, access }
     }
 }
 
