@@ -14,10 +14,11 @@ use evk::assets;
 use evk::elf::{flatten, is_static, symbols};
 
 use crate::process;
+use crate::sbom::{self, Recipe};
 use crate::setup::{self, Compiler, LINUX_TRIPLE, Need, TRIPLE};
 
 /// Build the firmware: target/firn/imx8mp-evk/{firn-spl,firn}.{bin,elf}, and the running target's command:
-/// target/firn/firn-aarch64-linux.
+/// target/firn/firn-aarch64-linux. Beside each stands what it is made of: NAME.cdx.json (CycloneDX).
 ///
 /// Example: `cargo xtask build`
 #[derive(clap::Args)]
@@ -29,6 +30,8 @@ struct Stage {
     binary: &'static str,
     /// The name under which it ships.
     name: &'static str,
+    /// That of its flat binary.
+    file: &'static str,
     /// Its linker script, whose memory region IMAGE is as long as the binary may be.
     script: &'static str,
     /// Whether its memory is so tight that a developer wants to see where it goes.
@@ -36,9 +39,45 @@ struct Stage {
 }
 
 const STAGES: [Stage; 2] = [
-    Stage { binary: "firn-spl", name: "firn-spl", script: "linker/spl.ld", tight: true },
-    Stage { binary: "firn-loader", name: "firn", script: "linker/loader.ld", tight: false },
+    Stage {
+        binary: "firn-spl",
+        name: "firn-spl",
+        file: "firn-spl.bin",
+        script: "linker/spl.ld",
+        tight: true,
+    },
+    Stage {
+        binary: "firn-loader",
+        name: "firn",
+        file: "firn.bin",
+        script: "linker/loader.ld",
+        tight: false,
+    },
 ];
+
+impl Stage {
+    /// What it is built of.
+    fn recipe(&self) -> Recipe {
+        Recipe {
+            name: self.file,
+            kind: "firmware",
+            package: "firn",
+            features: &["--features", "firmware"],
+            triple: TRIPLE,
+            libraries: "core, alloc and compiler_builtins",
+        }
+    }
+}
+
+/// What the running target's command is built of.
+const TARGET_COMMAND: Recipe = Recipe {
+    name: "firn-aarch64-linux",
+    kind: "application",
+    package: "firn-cli",
+    features: &["--no-default-features"],
+    triple: LINUX_TRIPLE,
+    libraries: "std with musl",
+};
 
 const BUILD_DEADLINE: Duration = Duration::from_secs(1800);
 
@@ -58,7 +97,7 @@ pub(crate) fn firmware() -> Result<()> {
     fs::create_dir_all(&directory)
         .with_context(|| format!("cannot create {}", directory.display()))?;
     for stage in &STAGES {
-        let elf_file = compile(stage)?;
+        let elf_file = compile(&Site::here(), stage)?;
         let elf =
             fs::read(&elf_file).with_context(|| format!("cannot read {}", elf_file.display()))?;
         let image = flatten(&elf)
@@ -73,17 +112,66 @@ pub(crate) fn firmware() -> Result<()> {
         ensure!(image.len() <= budget, "{}.bin is larger than {}", stage.name, stage.script);
         write_if_changed(&file, &image)?;
         write_if_changed(&file.with_extension("elf"), &elf)?;
+        sbom::write(&stage.recipe(), &file, &image)?;
     }
     Ok(())
 }
 
+/// Where a build takes place.
+pub(crate) struct Site {
+    /// The tree.
+    pub(crate) root: PathBuf,
+    /// Where cargo keeps the sources of dependencies, if that is known.
+    pub(crate) cargo_home: Option<PathBuf>,
+    /// What differs from the environment of this process.
+    pub(crate) environment: Vec<(&'static str, PathBuf)>,
+}
+
+impl Site {
+    /// This tree, as it is used.
+    pub(crate) fn here() -> Self {
+        let home = |variable: &str| std::env::var_os(variable).map(PathBuf::from);
+        let cargo_home = home("CARGO_HOME").or_else(|| Some(home("HOME")?.join(".cargo")));
+        Self { root: crate::root(), cargo_home, environment: Vec::new() }
+    }
+
+    fn cargo(&self) -> Command {
+        let mut cargo = process::cargo();
+        cargo.current_dir(&self.root);
+        cargo.envs(self.environment.iter().map(|(name, value)| (name, value)));
+        cargo
+    }
+
+    /// Where sources lie: this tree, and where cargo unpacks those of dependencies, one folder for each
+    /// registry.
+    fn sources(&self) -> Vec<PathBuf> {
+        let folders = self.cargo_home.as_ref().map(|home| fs::read_dir(home.join("registry/src")));
+        let folders = folders.and_then(Result::ok).into_iter().flatten().flatten();
+        std::iter::once(self.root.clone()).chain(folders.map(|entry| entry.path())).collect()
+    }
+
+    /// Everything that ships, by its name.
+    ///
+    /// # Errors
+    /// Something does not compile, or can't be flattened.
+    pub(crate) fn shipped(&self) -> Result<Vec<(&'static str, Vec<u8>)>> {
+        let mut shipped = Vec::new();
+        for stage in &STAGES {
+            let elf = fs::read(compile(self, stage)?)?;
+            shipped.push((stage.file, flatten(&elf)?));
+        }
+        shipped.push((TARGET_COMMAND.name, fs::read(compile_target_command(self)?)?));
+        Ok(shipped)
+    }
+}
+
 /// Compiles a stage and returns its ELF file.
-fn compile(stage: &Stage) -> Result<PathBuf> {
-    let mut cargo = process::cargo();
+fn compile(site: &Site, stage: &Stage) -> Result<PathBuf> {
+    let mut cargo = site.cargo();
     cargo
         .args(["build", "--package", "firn", "--bin", stage.binary, "--features", "firmware"])
         .args(["--release", "--target", TRIPLE, "--message-format", "json-render-diagnostics"])
-        .args(["--config", &without_home(TRIPLE, &sources())?]);
+        .args(["--config", &without_home(TRIPLE, &site.sources())?]);
     if let Some(compiler) = Compiler::for_firmware()? {
         compiler.configure(&mut cargo);
     }
@@ -95,13 +183,7 @@ fn compile(stage: &Stage) -> Result<PathBuf> {
 /// # Errors
 /// It does not compile, or it would need libraries of the target.
 pub(crate) fn target_tools() -> Result<()> {
-    let mut cargo = process::cargo();
-    cargo
-        .args(["build", "--package", "firn-cli", "--bin", "firn", "--no-default-features"])
-        .args(["--profile", "target-tools", "--target", LINUX_TRIPLE])
-        .args(["--message-format", "json-render-diagnostics"])
-        .args(["--config", &without_home(LINUX_TRIPLE, &sources())?]);
-    let built = built_by(&mut cargo, "firn")?;
+    let built = compile_target_command(&Site::here())?;
     let elf = fs::read(&built).with_context(|| format!("cannot read {}", built.display()))?;
     let file = assets::target_command_file();
     ensure!(is_static(&elf)?, "{} needs a dynamic linker", built.display());
@@ -111,8 +193,20 @@ pub(crate) fn target_tools() -> Result<()> {
             .with_context(|| format!("cannot create {}", directory.display()))?;
     }
     write_if_changed(&file, &elf)?;
+    sbom::write(&TARGET_COMMAND, &file, &elf)?;
     fs::set_permissions(&file, fs::Permissions::from_mode(0o755))
         .with_context(|| format!("cannot make {} a program", file.display()))
+}
+
+/// Compiles the running target's `firn`.
+fn compile_target_command(site: &Site) -> Result<PathBuf> {
+    let mut cargo = site.cargo();
+    cargo
+        .args(["build", "--package", "firn-cli", "--bin", "firn", "--no-default-features"])
+        .args(["--profile", "target-tools", "--target", LINUX_TRIPLE])
+        .args(["--message-format", "json-render-diagnostics"])
+        .args(["--config", &without_home(LINUX_TRIPLE, &site.sources())?]);
+    built_by(&mut cargo, "firn")
 }
 
 /// The file that a call of cargo's made of `binary`.
@@ -131,16 +225,6 @@ fn without_home(triple: &str, folders: &[PathBuf]) -> Result<String> {
         .collect();
     // A JSON list of strings is a TOML one too.
     Ok(format!("target.{triple}.rustflags={}", serde_json::to_string(&flags)?))
-}
-
-/// Where sources lie: this tree, and where cargo unpacks those of dependencies, one folder for each
-/// registry.
-fn sources() -> Vec<PathBuf> {
-    let home = |variable: &str| std::env::var_os(variable).map(PathBuf::from);
-    let cargo_home = home("CARGO_HOME").or_else(|| Some(home("HOME")?.join(".cargo")));
-    let folders = cargo_home.map(|home| fs::read_dir(home.join("registry/src")));
-    let folders = folders.and_then(Result::ok).into_iter().flatten().flatten();
-    std::iter::once(crate::root()).chain(folders.map(|entry| entry.path())).collect()
 }
 
 /// The executable that a line of cargo's JSON messages is about.

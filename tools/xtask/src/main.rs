@@ -9,6 +9,8 @@ mod host_soak;
 mod licences;
 mod nix;
 mod process;
+mod reproduce;
+mod sbom;
 mod setup;
 mod soak;
 mod test;
@@ -35,6 +37,7 @@ enum Chore {
     Fuzz(fuzz::Arguments),
     Soak(soak::Arguments),
     Nix(nix::Arguments),
+    Reproduce(reproduce::Arguments),
 }
 
 fn main() -> std::process::ExitCode {
@@ -47,6 +50,7 @@ fn main() -> std::process::ExitCode {
         Chore::Fuzz(arguments) => fuzz::run(&arguments),
         Chore::Soak(arguments) => soak::run(&arguments),
         Chore::Nix(arguments) => nix::run(&arguments),
+        Chore::Reproduce(arguments) => reproduce::run(&arguments),
     };
     match outcome {
         Ok(()) => std::process::ExitCode::SUCCESS,
