@@ -37,7 +37,7 @@ fn expect_linux(session: &mut Session) {
     assert!(report.command_line.contains(&real().generations[0].toplevel()));
     assert_eq!(session.witness().broken_rules(), [""; 0]);
     let text = session.text();
-    for stage in ["first stage", "BL31:", "told by the first stage"] {
+    for stage in ["first stage", "BL31:", "firn: booted from"] {
         assert!(text.contains(stage), "{text}");
     }
     assert!(!text.contains("[E"), "{text}");
