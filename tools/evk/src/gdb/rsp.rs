@@ -321,12 +321,13 @@ impl Client {
             push_packet(&mut packets, format!("P{number:x}={value:016x}").as_bytes());
         }
         push_packet(&mut packets, format!("c{pc:x}").as_bytes());
+        // Before the machine is told to run: whoever tells it may lose the processor right after that.
+        let from = Instant::now();
         self.send_packets(&packets)?;
         for _ in &registers.changed {
             self.acknowledge("a change of a register")?;
         }
         self.hurry(false)?;
-        let from = Instant::now();
         let Some(packet) = self.receive()? else { return Ok(Stop::Gone) };
         self.ran += from.elapsed();
         stop(&String::from_utf8_lossy(&packet))
