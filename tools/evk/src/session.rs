@@ -2,7 +2,7 @@
 
 use std::{
     io::{Read, Write as _},
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{Child, ChildStdin, ExitStatus},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread::{self, JoinHandle},
@@ -224,18 +224,6 @@ impl Session {
     pub fn remove_card(&mut self, slot: Slot) -> Result<()> {
         let arguments = json!({ "device": slot.drive(), "force": true });
         Monitor::connect(&self.ports.monitor)?.execute("eject", &arguments)?;
-        Ok(())
-    }
-
-    /// Puts another card into a slot, in the place of the one that is there.
-    pub fn change_card(&mut self, slot: Slot, image: &Path) -> Result<()> {
-        let arguments = json!({
-            "device": slot.drive(),
-            "filename": image,
-            "format": "raw",
-            "force": true,
-        });
-        Monitor::connect(&self.ports.monitor)?.execute("blockdev-change-medium", &arguments)?;
         Ok(())
     }
 
