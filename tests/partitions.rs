@@ -78,12 +78,72 @@ fn what_is_wrong_with_a_table_is_told_with_what_to_do_about_it() {
 
 #[test]
 fn an_unreadable_primary_gpt_is_replaced_by_its_backup_too() {
-    for block in [1, 2] {
-        let disk = Disk::new(Image::fixture("gpt")).with_bad_block(block, ErrorKind::Transfer);
-        let table = scan(&disk.cached()).expect("a card that can be read elsewhere");
-        assert_eq!(extents(&table), GPT_EXTENTS);
-        assert!(matches!(table.problems[..], [Problem::PrimaryDamaged(GptDefect::Unreadable(_))]));
+    for kind in [ErrorKind::Transfer, ErrorKind::Timeout, ErrorKind::Controller] {
+        for block in [1, 2] {
+            let disk = Disk::new(Image::fixture("gpt")).with_bad_block(block, kind);
+            let table = scan(&disk.cached()).expect("a card that can be read elsewhere");
+            assert_eq!(extents(&table), GPT_EXTENTS);
+            let [Problem::PrimaryDamaged(GptDefect::Unreadable(error))] = &table.problems[..]
+            else {
+                panic!("{:?}", table.problems)
+            };
+            assert_eq!((error.kind, error.block), (kind, block));
+        }
     }
+}
+
+#[test]
+fn a_first_block_that_cannot_be_read_does_not_hide_the_gpt() {
+    for kind in [ErrorKind::Transfer, ErrorKind::Timeout] {
+        let disk = Disk::new(Image::fixture("gpt")).with_bad_block(0, kind);
+        let table = scan(&disk.cached()).expect("a card that can be read elsewhere");
+        assert_eq!((table.kind, extents(&table)), (TableKind::Gpt, GPT_EXTENTS.to_vec()));
+        let [problem @ Problem::FirstBlock(error)] = &table.problems[..] else {
+            panic!("{:?}", table.problems)
+        };
+        assert_eq!((error.kind, error.block), (kind, 0));
+        assert_eq!(problem.code(), error.code());
+        assert!(problem.to_string().ends_with("the GPT behind it is used; replace the card"));
+    }
+}
+
+#[test]
+fn a_card_whose_front_cannot_be_read_is_found_by_its_backup_gpt() {
+    let front = (0..34).fold(Disk::new(Image::fixture("gpt")), |disk, block| {
+        disk.with_bad_block(block, ErrorKind::Timeout)
+    });
+    let table = scan(&front.cached()).expect("a card that can be read elsewhere");
+    assert_eq!(extents(&table), GPT_EXTENTS);
+    assert!(matches!(
+        table.problems[..],
+        [Problem::FirstBlock(_), Problem::PrimaryDamaged(GptDefect::Unreadable(_))]
+    ));
+}
+
+#[test]
+fn without_its_first_block_a_card_that_need_not_have_a_gpt_cannot_be_used() {
+    let mut formatted = Image::fixture("gpt");
+    // An ext4 superblock in front of a backup that was left over.
+    formatted.write(0, &[0; 34 * 512]);
+    formatted.write(0x438, &[0x53, 0xef]);
+    for image in [Image::fixture("mbr"), Image::fixture("ext4"), formatted] {
+        let disk = Disk::new(image).with_bad_block(0, ErrorKind::Transfer);
+        let error = scan(&disk.cached()).expect_err("nobody knows what is on it");
+        assert_eq!((error.kind, error.block), (ErrorKind::Transfer, 0));
+    }
+}
+
+#[test]
+fn a_card_that_has_gone_silent_is_an_error_after_few_attempts() {
+    let image = Image::fixture("gpt");
+    let blocks = image.block_count;
+    let silent = (0..blocks)
+        .fold(Disk::new(image), |disk, block| disk.with_bad_block(block, ErrorKind::Timeout));
+    let counters = silent.counters();
+    let error = scan(&silent.cached()).expect_err("a silent card");
+    assert_eq!((error.kind, error.block), (ErrorKind::Timeout, 0));
+    // The first block and both headers, each ahead and by itself.
+    assert_eq!(counters.get().commands, 6);
 }
 
 #[test]
@@ -263,6 +323,18 @@ fn a_loop_in_the_chain_of_logical_partitions_ends_and_is_reported() {
     let table = scan(&Disk::new(image).with_budget(1000).cached()).expect("a readable card");
     assert_eq!(extents(&table)[2..], [(5, 51200, 8192)]);
     assert_eq!(table.problems, [Problem::LogicalChain { block: 49152 }]);
+}
+
+#[test]
+fn a_link_of_the_chain_that_cannot_be_read_ends_it_and_is_reported() {
+    let image = Image::fixture("mbr");
+    let primary = extents(&scan_image(image.clone()))[..2].to_vec();
+    for kind in [ErrorKind::Transfer, ErrorKind::Timeout] {
+        let disk = Disk::new(image.clone()).with_bad_block(49152, kind);
+        let table = scan(&disk.cached()).expect("a card that can be read elsewhere");
+        assert_eq!(extents(&table), primary);
+        assert_eq!(table.problems, [Problem::LogicalChain { block: 49152 }]);
+    }
 }
 
 #[test]

@@ -123,7 +123,7 @@ impl<D: BlockDevice> Cache<D> {
                 match self.fill_line(line_block) {
                     Ok(index) => index,
                     // What was only read ahead may be unreadable without harm.
-                    Err(error) if is_about_a_block(error.kind) => {
+                    Err(error) if error.kind.is_about_a_block() => {
                         return self.read_device(block, destination);
                     }
                     Err(error) => return Err(error),
@@ -241,11 +241,6 @@ impl<D: BlockDevice> BlockDevice for Cache<D> {
         self.forget(first_block, count);
         self.device.write(first_block, source)
     }
-}
-
-/// Whether another block of the same device may be readable.
-fn is_about_a_block(kind: ErrorKind) -> bool {
-    matches!(kind, ErrorKind::Transfer | ErrorKind::Timeout | ErrorKind::Controller)
 }
 
 /// Where `block` lies in its line, in bytes.

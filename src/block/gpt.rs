@@ -82,10 +82,16 @@ pub(super) fn read(device: &SharedDevice) -> Result<Gpt, Error> {
         Ok(table) => return Ok(Gpt::Primary(table)),
         Err(defect) => defect,
     };
-    Ok(match read_copy(device, last_block)? {
-        Ok(table) => Gpt::Backup { table, primary },
-        Err(backup) => Gpt::Damaged { primary, backup },
-    })
+    match (read_copy(device, last_block)?, primary) {
+        (Ok(table), primary) => Ok(Gpt::Backup { table, primary }),
+        // Silent at both of its ends: it is the card.
+        (Err(Defect::Unreadable(error)), Defect::Unreadable(_))
+            if error.kind == ErrorKind::Timeout =>
+        {
+            Err(error)
+        }
+        (Err(backup), primary) => Ok(Gpt::Damaged { primary, backup }),
+    }
 }
 
 /// Reads the copy whose header is at `block`. The outer error ends the search.
@@ -93,7 +99,7 @@ fn read_copy(device: &SharedDevice, block: u64) -> Result<Result<Table, Defect>,
     let result = try_copy(device, block);
     match result {
         Err(Defect::Unreadable(error))
-            if !matches!(error.kind, ErrorKind::Transfer | ErrorKind::OutOfRange) =>
+            if !error.kind.is_about_a_block() && error.kind != ErrorKind::OutOfRange =>
         {
             Err(error)
         }

@@ -170,7 +170,9 @@ fn read_link(device: &SharedDevice, block: u64) -> Result<Option<(Record, Record
     let result = device.borrow_mut().read(block, &mut link);
     match result {
         Ok(()) => {}
-        Err(Error { kind: ErrorKind::OutOfRange | ErrorKind::Transfer, .. }) => return Ok(None),
+        Err(Error { kind, .. }) if kind.is_about_a_block() || kind == ErrorKind::OutOfRange => {
+            return Ok(None);
+        }
         Err(error) => return Err(error),
     }
     let valid = link[SIGNATURE_AT..] == [0x55, 0xaa];

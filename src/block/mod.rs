@@ -120,6 +120,13 @@ pub enum ErrorKind {
     ReadOnly,
 }
 
+impl ErrorKind {
+    /// Whether another block of the same device may be readable.
+    fn is_about_a_block(self) -> bool {
+        matches!(self, Self::Transfer | Self::Timeout | Self::Controller)
+    }
+}
+
 /// A failed access: what, on which device, at which block.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Error {

@@ -85,6 +85,8 @@ pub enum Problem {
     },
     /// A GPT without the protective MBR that keeps other tools off it.
     NoProtectiveMbr,
+    /// The first block cannot be read; the GPT behind it, or its backup, is used.
+    FirstBlock(Error),
     /// A partition lies (partly) beyond the end of the device, or ends before it starts. What is
     /// left of it, if anything, is used.
     OutOfRange {
@@ -102,6 +104,7 @@ impl Coded for Problem {
     fn code(&self) -> Code {
         match self {
             Self::NoTable => Code::NoPartitions,
+            Self::FirstBlock(error) => error.code(),
             _ => Code::PartitionTableCorrupt,
         }
     }
@@ -120,6 +123,9 @@ impl fmt::Display for Problem {
                 write!(f, "both copies of the GPT are damaged: primary {primary}; backup {backup}")
             }
             Self::NoProtectiveMbr => f.write_str("the GPT has no protective MBR"),
+            Self::FirstBlock(error) => {
+                write!(f, "{error}; the GPT behind it is used; replace the card")
+            }
             Self::OutOfRange { index } => {
                 write!(
                     f,
@@ -138,7 +144,10 @@ impl fmt::Display for Problem {
 /// device that cannot be read at all is.
 pub fn scan(device: &SharedDevice) -> Result<PartitionTable, Error> {
     let mut first = [0; BLOCK_SIZE];
-    device.borrow_mut().read(0, &mut first)?;
+    let read = device.borrow_mut().read(0, &mut first);
+    if let Err(error) = read {
+        return scan_behind_first_block(device, error);
+    }
     let boot_sector = mbr::parse(&first, device.borrow().block_count());
     match boot_sector {
         BootSector::Protective => {
@@ -164,6 +173,21 @@ fn scan_without_mbr(device: &SharedDevice) -> Result<PartitionTable, Error> {
         return Ok(from_gpt(device, gpt, vec![Problem::NoProtectiveMbr]));
     }
     Ok(whole_device(device, Problem::NoTable))
+}
+
+/// A card whose first block cannot be read: a GPT keeps nothing there that is needed, and its header
+/// or its backup (UEFI 5.3.2) tells that it is one. A backup behind a readable block that is no header
+/// may be left over from before the card was formatted as a whole.
+fn scan_behind_first_block(device: &SharedDevice, error: Error) -> Result<PartitionTable, Error> {
+    if !error.kind.is_about_a_block() {
+        return Err(error);
+    }
+    match gpt::read(device) {
+        Ok(Gpt::Backup { primary: GptDefect::NoSignature, .. } | Gpt::Damaged { .. }) | Err(_) => {
+            Err(error)
+        }
+        Ok(gpt) => Ok(from_gpt(device, gpt, vec![Problem::FirstBlock(error)])),
+    }
 }
 
 fn from_gpt(device: &SharedDevice, gpt: Gpt, mut problems: Vec<Problem>) -> PartitionTable {

@@ -282,6 +282,7 @@ impl Stock {
         let partition = self.image.partitions()[0].start / SECTOR;
         match part {
             Part::Table => 0,
+            Part::TableHeader => 1,
             Part::BackupTable => 256 * MIB / SECTOR - 33,
             // The superblock of ext4 is the third.
             Part::FileSystem => partition + 2,

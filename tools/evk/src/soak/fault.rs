@@ -60,8 +60,10 @@ pub type Moment = u16;
 /// What of a card is damaged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
-    /// The partition table, or its backup, by sectors behind the first.
+    /// The first sector: an MBR, or the one in front of a GPT.
     Table,
+    /// The header of a GPT's first copy.
+    TableHeader,
     /// The partition table's second copy, at the card's end.
     BackupTable,
     /// The first sectors of the file system to boot from.
@@ -148,7 +150,7 @@ impl Fault {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Damaged { part, .. } => match part {
-                Part::Table | Part::BackupTable => "partition table damaged",
+                Part::Table | Part::TableHeader | Part::BackupTable => "partition table damaged",
                 Part::FileSystem => "file system damaged",
                 Part::Kernel => "kernel damaged",
                 Part::Initrd => "initrd damaged",

@@ -302,10 +302,24 @@ fn card() -> Vec<Cell> {
         ),
         cell(
             "a sector cannot be read, ever",
-            "the partition table",
+            "in front of a GPT",
             each(Medium::EmmcFat, [Fault::Unreadable(Part::Table)]),
             "E102",
-            &[Then::Rescue, Then::Default],
+            &[Then::Default],
+        ),
+        cell(
+            "a sector cannot be read, ever",
+            "the header of a GPT",
+            each(Medium::EmmcFat, [Fault::Unreadable(Part::TableHeader)]),
+            "E202",
+            &[Then::Default],
+        ),
+        cell(
+            "a sector cannot be read, ever",
+            "an MBR",
+            each(Medium::EmmcRoot, [Fault::Unreadable(Part::Table)]),
+            "E102",
+            &[Then::Rescue],
         ),
         cell(
             "a sector cannot be read, ever",
