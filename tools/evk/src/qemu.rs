@@ -107,11 +107,19 @@ struct Drive {
     writable: bool,
     bad_sectors: Vec<u64>,
     takes_no_writes: bool,
+    sectors_per_second: Option<u32>,
 }
 
 impl Drive {
     fn new(slot: Slot, image: PathBuf) -> Self {
-        Self { slot, image, writable: false, bad_sectors: Vec::new(), takes_no_writes: false }
+        Self {
+            slot,
+            image,
+            writable: false,
+            bad_sectors: Vec::new(),
+            takes_no_writes: false,
+            sectors_per_second: None,
+        }
     }
 
     /// As QEMU takes it. Files that it needs besides the image are made in `folder`.
@@ -121,6 +129,10 @@ impl Drive {
         let snapshot = if self.writable { "off" } else { "on" };
         let (bus, name) = (self.slot.bus(), self.slot.drive());
         let mut option = format!("if=sd,bus={bus},id={name},snapshot={snapshot},");
+        if let Some(sectors) = self.sectors_per_second {
+            // The card reads one after the other.
+            option += &format!("throttling.iops-read={sectors},");
+        }
         if self.bad_sectors.is_empty() && !self.takes_no_writes {
             return Ok(match self.rounded_up(folder)? {
                 Some(card) => option + &format!("format=vmdk,file={}", quoted(&card)),
@@ -257,6 +269,13 @@ impl Machine {
         let image = image.into();
         let drive = Drive::new(slot, image);
         self.drives.push(Drive { writable: true, takes_no_writes: true, ..drive });
+        self
+    }
+
+    /// With cards, as far as there are any by now, of which so many sectors are read in a second.
+    #[must_use]
+    pub fn slow_cards(mut self, sectors: u32) -> Self {
+        self.drives.iter_mut().for_each(|drive| drive.sectors_per_second = Some(sectors));
         self
     }
 

@@ -1,6 +1,7 @@
 //! The cards and the boards of the runs.
 
 use std::{
+    collections::BTreeSet,
     fs::{self, OpenOptions},
     os::unix::fs::FileExt as _,
     path::Path,
@@ -13,6 +14,8 @@ use tempfile::TempPath;
 use super::{
     boot::{self, Board, Ended},
     fault::{Damage, Fault, Part},
+    files::{self, Owners, Unchecked},
+    verdict::{Files, Reference, Verdict},
 };
 use crate::{
     assets::{self, Assets},
@@ -21,7 +24,7 @@ use crate::{
     nixos::{DEVICE_TREE, Generation, System, Timeout, empty_root},
     qemu::{Entry, Slot},
     stub,
-    tree::Content,
+    tree::{Content, Tree},
 };
 
 /// What a board boots from.
@@ -90,18 +93,10 @@ struct Stock {
     system: System,
     image: CardImage,
     used: Vec<std::ops::Range<u64>>,
+    owners: Owners,
     kernel: u64,
     initrd: u64,
     tree: u64,
-}
-
-/// What a boot without a fault does.
-#[derive(Clone, Debug)]
-pub(super) struct Reference {
-    pub(super) characters: usize,
-    pub(super) tree_sum: u64,
-    /// Codes of what the emulated board lacks, whatever is booted.
-    pub(super) codes: Vec<String>,
 }
 
 /// How long a kernel and an initrd are: some commands' worth.
@@ -128,39 +123,60 @@ impl Bench {
             generation.initrd = Content::bytes(long_initrd(generation.number));
         }
         let cards = folder.join("cards");
-        let fat = Stock::new(&system, &fat_card(&system), &cards)?;
+        let fat = Stock::new(&system, &system.boot_folder(), &fat_card(&system), &cards)?;
         for generation in &mut system.generations {
             generation.tries = Some(3);
         }
-        let root = Stock::new(&system, &root_card(&system), &cards)?;
+        let root = Stock::new(&system, &system.root(), &root_card(&system), &cards)?;
         let mut bench =
             Self { assets, loader, fat, root, references: Vec::new(), stub: (stub.len(), taken) };
         for medium in Medium::ALL {
             let ended = bench.boot(medium, &[])?;
-            let reference = super::verdict::reference(&bench, medium, &ended)
+            let reference = bench
+                .files(medium)
+                .and_then(|files| Reference::new(files, &ended))
                 .with_context(|| format!("{}, without a fault:\n{}", medium.name(), ended.text))?;
             bench.references.push((medium, reference));
         }
         Ok(bench)
     }
 
-    pub(super) fn reference(&self, medium: Medium) -> Option<&Reference> {
+    fn reference(&self, medium: Medium) -> Option<&Reference> {
         self.references.iter().find(|(of, _)| *of == medium).map(|(_, reference)| reference)
-    }
-
-    pub(super) fn system(&self, medium: Medium) -> &System {
-        &self.stock(medium).system
     }
 
     fn stock(&self, medium: Medium) -> &Stock {
         if medium.is_fat() { &self.fat } else { &self.root }
     }
 
+    /// What each generation consists of.
+    fn files(&self, medium: Medium) -> Result<Vec<Files>> {
+        let files = |generation: &Generation| {
+            let initrd = generation.initrd.read()?.context("no initrd")?;
+            Ok(Files {
+                number: generation.number,
+                toplevel: generation.toplevel(),
+                command_line: generation.command_line(),
+                kernel_sum: self.kernel_sum(generation)?,
+                initrd_sum: stub::sum(&initrd),
+            })
+        };
+        self.stock(medium).system.generations.iter().map(files).collect()
+    }
+
     /// What the stub kernel says when the whole file of `generation`'s kernel is where it should be.
-    pub(super) fn kernel_sum(&self, generation: &Generation) -> Result<u64> {
+    fn kernel_sum(&self, generation: &Generation) -> Result<u64> {
         let kernel = generation.kernel.read()?.context("no kernel")?;
         let (file, taken) = self.stub;
         Ok(stub::sum(&[&kernel[..file], &kernel[taken..]].concat()))
+    }
+
+    /// Holds what was seen of a boot with `faults` against the promise.
+    pub fn judge(&self, medium: Medium, faults: &[Fault], ended: &Ended) -> Verdict {
+        match self.reference(medium) {
+            Some(reference) => reference.judge(faults, ended),
+            None => Verdict::Broken("no sound boot to compare with".into()),
+        }
     }
 
     /// Boots from a copy of the card with all of `faults`.
@@ -170,9 +186,16 @@ impl Bench {
     pub fn boot(&self, medium: Medium, faults: &[Fault]) -> Result<Ended> {
         let stock = self.stock(medium);
         let card = stock.image.copy()?;
+        let mut altered = BTreeSet::new();
         for fault in faults {
-            if let Fault::Damaged { part, damage } = fault {
-                stock.damage(&card, *part, *damage)?;
+            match fault {
+                Fault::Damaged { part, damage } => {
+                    altered.append(&mut stock.damage(&card, *part, *damage)?);
+                }
+                Fault::Journal(journal) => {
+                    journal.put(&card, stock.image.partitions()[0].start)?;
+                }
+                _ => {}
             }
         }
         let before = kept(&card)?;
@@ -202,6 +225,7 @@ impl Bench {
         };
         let mut ended = boot::boot(&board, faults)?;
         ended.card_changed = kept(&card)? != before;
+        ended.altered = altered;
         Ok(ended)
     }
 }
@@ -263,18 +287,29 @@ fn long_initrd(number: u32) -> Vec<u8> {
 }
 
 impl Stock {
-    fn new(system: &System, card: &Card, cards: &Path) -> Result<Self> {
+    fn new(system: &System, tree: &Tree, card: &Card, cards: &Path) -> Result<Self> {
         let image = card.make(cards)?;
         let default = system.generations.first().context("no generation")?;
         let find = |content: &Content| -> Result<u64> {
             let bytes = content.read()?.context("no file")?;
             image.sector_beginning_with(&bytes[..512.min(bytes.len())])
         };
-        let (kernel, initrd) = (find(&default.kernel)?, find(&default.initrd)?);
-        let tree = find(&default.device_tree)?;
         let used = image.used()?;
         ensure!(!used.is_empty(), "an empty card");
-        Ok(Self { system: system.clone(), used, kernel, initrd, tree, image })
+        let is_fat = default.tries.is_none();
+        let partition = &image.partitions()[0];
+        let (start, length) = (partition.start / SECTOR, partition.length / SECTOR);
+        let fat = start..start + if is_fat { length } else { 0 };
+        let file = fs::File::open(image.path())?;
+        Ok(Self {
+            owners: Owners::find(&files::contents(system, tree)?, &file, &used, fat)?,
+            kernel: find(&default.kernel)?,
+            initrd: find(&default.initrd)?,
+            tree: find(&default.device_tree)?,
+            system: system.clone(),
+            used,
+            image,
+        })
     }
 
     /// The first sector of a part.
@@ -305,13 +340,15 @@ impl Stock {
         }
     }
 
-    fn damage(&self, card: &Path, part: Part, damage: Damage) -> Result<()> {
+    /// Damages a card; what it alters where no checksum tells.
+    fn damage(&self, card: &Path, part: Part, damage: Damage) -> Result<BTreeSet<Unchecked>> {
         let file = OpenOptions::new().read(true).write(true).open(card)?;
-        let at = match (part, self.system.numbered(42).tries) {
+        let start = match (part, self.system.numbered(42).tries) {
             // FAT's own first sector is the one that matters.
             (Part::FileSystem, None) => self.sector(part) - 2,
             _ => self.sector(part),
-        } * SECTOR;
+        };
+        let at = start * SECTOR;
         let bytes = match damage {
             Damage::Zeros(sectors) => Filling::Zeros.bytes(sectors * SECTOR),
             Damage::Noise(seed, sectors) => Filling::Noise(seed).bytes(sectors * SECTOR),
@@ -322,6 +359,9 @@ impl Stock {
                 sector
             }
         };
-        Ok(file.write_all_at(&bytes, at)?)
+        let mut before = vec![0; bytes.len()];
+        file.read_exact_at(&mut before, at)?;
+        file.write_all_at(&bytes, at)?;
+        Ok(self.owners.altered(start, &before, &bytes))
     }
 }

@@ -1,6 +1,7 @@
 //! A boot with faults, from power on to its end.
 
 use std::{
+    collections::BTreeSet,
     path::Path,
     sync::atomic::Ordering,
     thread,
@@ -10,7 +11,7 @@ use std::{
 use anyhow::Result;
 use firn::board::BOARD;
 
-use super::{bench::Medium, fault::Fault};
+use super::{bench::Medium, fault::Fault, files::Unchecked};
 use crate::{
     assets::Assets,
     modelled::ModelledCard,
@@ -57,6 +58,8 @@ pub struct Ended {
     pub end: End,
     /// What came over the serial line, or would have.
     pub text: String,
+    /// What the faults had altered on the card where no checksum tells, before it was booted.
+    pub altered: BTreeSet<Unchecked>,
     /// Something on the card has changed that is not the state record.
     pub card_changed: bool,
     /// What the firmware did that no card stands.
@@ -110,6 +113,7 @@ fn lasts(fault: &Fault) -> bool {
             | Fault::ModesRefused(_)
             | Fault::DeadCard
             | Fault::WornOut
+            | Fault::SlowReads(_)
             | Fault::Memory(_)
     )
 }
@@ -130,9 +134,11 @@ fn once(board: &Board<'_>, faults: &[Fault]) -> Result<Power> {
         None => machine.writable_card(slot, board.card),
     };
     for fault in faults {
-        if let Fault::Memory(size) = fault {
-            machine = machine.memory(size);
-        }
+        machine = match fault {
+            Fault::Memory(size) => machine.memory(size),
+            Fault::SlowReads(sectors) => machine.slow_cards(*sectors),
+            _ => machine,
+        };
     }
     let stuck = faults.contains(&Fault::StuckSerial).then(StuckLine::default);
     if let Some(line) = &stuck {
@@ -153,6 +159,7 @@ fn once(board: &Board<'_>, faults: &[Fault]) -> Result<Power> {
     Ok(Power::Stays(Ended {
         end,
         text: watch.text(),
+        altered: BTreeSet::new(),
         card_changed: false,
         broken_rules: rules.list(),
         commands: watch.model.map_or(0, |model| model.commands.load(Ordering::Relaxed)),
@@ -258,24 +265,15 @@ impl Watch {
 
     /// How it has ended, if it has and no prompt stands.
     fn end(&mut self, text: &str) -> Option<End> {
-        if let Some((_, report)) = text.split_once(stub::BEGIN)
-            && let Some((report, _)) = report.split_once(stub::END)
-        {
-            let report = Box::new(stub::Report::parse(report));
-            return Some(match self.session.expect_power_off(DEADLINE) {
-                Ok(()) => End::Kernel(report),
-                Err(error) => End::Emulator(error.to_string()),
-            });
-        }
-        let gave = |line: &&str| {
-            line.contains("[E701]") || line.contains("[E702]") || line.contains("firn: stopped")
-        };
-        if let Some(line) = text.lines().find(gave) {
-            return Some(End::Gave(line.to_owned()));
-        }
-        // The menu's head has Firn's name, too, but not the board's.
-        if text.matches(&format!(" on {}", BOARD.name)).count() > self.boots {
-            return Some(End::Reset);
+        match seen(text, self.boots) {
+            Some(kernel @ End::Kernel(_)) => {
+                return Some(match self.session.expect_power_off(DEADLINE) {
+                    Ok(()) => kernel,
+                    Err(error) => End::Emulator(error.to_string()),
+                });
+            }
+            Some(end) => return Some(end),
+            None => {}
         }
         match self.session.ended() {
             // What it said last may still be on its way.
@@ -322,5 +320,64 @@ impl Watch {
             _ => {}
         }
         Ok(false)
+    }
+}
+
+/// What `text` tells of the end of a board that was switched on or reset `boots` times.
+fn seen(text: &str, boots: usize) -> Option<End> {
+    let (loader, kernel) = text.split_once(stub::BEGIN).unwrap_or((text, ""));
+    // The menu's head has Firn's name, too, but not the board's.
+    if loader.matches(&format!(" on {}", BOARD.name)).count() > boots {
+        return Some(End::Reset);
+    }
+    if let Some((report, _)) = kernel.split_once(stub::END) {
+        return Some(End::Kernel(Box::new(stub::Report::parse(report))));
+    }
+    let gave = |line: &&str| {
+        line.contains("[E701]") || line.contains("[E702]") || line.contains("firn: stopped")
+    };
+    text.lines().find(gave).map(|line| End::Gave(line.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn head() -> String {
+        format!("firn 0.1.0 on {}\n[    0.010] DRAM: 1.0 GiB\n", BOARD.name)
+    }
+
+    fn report() -> String {
+        format!("{}\nkernel sum: 0x7\n{}\n", stub::BEGIN, stub::END)
+    }
+
+    #[test]
+    fn a_boot_that_goes_on_has_no_end() {
+        for text in [String::new(), head(), head() + stub::BEGIN + "\nkernel sum: 0x"] {
+            assert!(seen(&text, 1).is_none(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_kernel_that_has_told_all_is_an_end() {
+        let Some(End::Kernel(told)) = seen(&(head() + &report()), 1) else { panic!("no kernel") };
+        assert_eq!(told.number("kernel sum").unwrap(), 7);
+    }
+
+    #[test]
+    fn a_reset_that_nobody_made_is_an_end_even_if_a_kernel_runs_in_the_end() {
+        for text in [head() + &head(), head() + &head() + &head(), head() + &head() + &report()] {
+            assert!(matches!(seen(&text, 1), Some(End::Reset)), "{text}");
+        }
+        assert!(seen(&(head() + &head()), 2).is_none(), "the one that was asked for");
+    }
+
+    #[test]
+    fn a_stage_that_gives_up_is_an_end_with_what_it_said() {
+        for line in ["[E701] exception: data abort", "[E702] panic at x.rs:1", "firn: stopped"] {
+            let text = format!("{}{line}\nmore\n", head());
+            let Some(End::Gave(said)) = seen(&text, 1) else { panic!("{line}") };
+            assert_eq!(said, line);
+        }
     }
 }

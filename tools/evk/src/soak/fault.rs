@@ -2,7 +2,7 @@
 
 use std::{fmt, time::Duration};
 
-use super::{bench::Medium, random::Random};
+use super::{bench::Medium, journal::Journal, random::Random};
 use crate::models::usdhc::Fault as Wire;
 
 /// One thing that goes wrong.
@@ -15,6 +15,10 @@ pub enum Fault {
         /// What they hold.
         damage: Damage,
     },
+    /// The file system was not unmounted, and this is its journal.
+    Journal(Journal),
+    /// The card reads so many sectors in a second.
+    SlowReads(u32),
     /// A sector that the card cannot read, ever.
     Unreadable(Part),
     /// Something goes wrong on the card's bus, at a command, counted from 0.
@@ -136,11 +140,6 @@ impl Fault {
         )
     }
 
-    /// Whether what is booted may be damaged where no checksum tells.
-    pub fn damages_files(&self) -> bool {
-        matches!(self, Self::Damaged { .. })
-    }
-
     /// Whether the board is started a second time.
     pub fn ends_power(&self) -> bool {
         matches!(self, Self::PowerCut(_) | Self::PowerLoss(_))
@@ -158,6 +157,8 @@ impl Fault {
                 Part::Record => "state record damaged",
                 Part::Anywhere(_) => "any sector damaged",
             },
+            Self::Journal(_) => "journal to replay",
+            Self::SlowReads(_) => "slow card",
             Self::Unreadable(_) => "sector unreadable",
             Self::Bus { .. } => "error on the card's bus",
             Self::SlowLines(_) => "lines that bear no speed",
@@ -228,7 +229,8 @@ fn on_model(random: &mut Random) -> Fault {
 fn on_qemu(random: &mut Random) -> Fault {
     let moment = u16::try_from(random.within(0..1000)).unwrap_or_default();
     match random.within(0..16) {
-        0 => Fault::WornOut,
+        0 if random.once_in(2) => Fault::WornOut,
+        0 => Fault::SlowReads(u32::try_from(random.within(100..4000)).unwrap_or_default()),
         1..3 => Fault::PowerLoss(moment),
         3..5 => Fault::Bite(moment),
         5 => Fault::TimeJump(moment, Duration::from_millis(random.within(50..3000))),
@@ -279,7 +281,7 @@ fn part(random: &mut Random) -> Part {
 
 fn wire(random: &mut Random) -> Wire {
     let block = u32::try_from(random.within(0..8)).unwrap_or_default();
-    match random.within(0..13) {
+    match random.within(0..14) {
         0 => Wire::CommandLost,
         1 => Wire::ResponseLost,
         2 => Wire::ResponseCrc,
@@ -291,6 +293,7 @@ fn wire(random: &mut Random) -> Wire {
         9 => Wire::AutoStop,
         10 => Wire::Dma(block),
         11 => Wire::StuckBusy,
+        12 => Wire::Slow(u32::try_from(random.within(1..3000)).unwrap_or_default()),
         _ => Wire::SwitchError,
     }
 }
@@ -317,6 +320,6 @@ mod tests {
             assert_eq!(format!("{faults:?}"), format!("{:?}", drawn(index)));
             kinds.extend(faults.iter().map(Fault::kind));
         }
-        assert_eq!(kinds.len(), 22, "{kinds:?}");
+        assert_eq!(kinds.len(), 23, "{kinds:?}");
     }
 }

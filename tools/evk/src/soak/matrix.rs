@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use super::{Babble, Bench, Damage, Fault, Medium, Part, Verdict, judge};
+use super::{Babble, Bench, Damage, Fault, Journal, Medium, Part, Verdict};
 use crate::models::usdhc::Fault as Wire;
 
 /// One cell.
@@ -100,7 +100,7 @@ impl Cell {
             let started = Instant::now();
             let context = || format!("{}, {}: {faults:?}", self.fault, self.place);
             let ended = bench.boot(*medium, faults).with_context(context)?;
-            let verdict = judge(bench, *medium, faults, &ended);
+            let verdict = bench.judge(*medium, faults, &ended);
             let took = started.elapsed();
             let babbles = faults.iter().any(|fault| matches!(fault, Fault::Babble(..)));
             let limit = if babbles { BABBLE_LIMIT } else { LIMIT };
@@ -176,6 +176,7 @@ fn bus() -> Vec<Cell> {
         ("a response with a wrong CRC", Wire::ResponseCrc),
         ("a response with a wrong end bit", Wire::ResponseEndBit),
         ("another command's response", Wire::ResponseIndex),
+        ("a block comes 0.3 s late", Wire::Slow(300)),
         ("a block does not come", Wire::DataTimeout(0)),
         ("a block with a wrong CRC", Wire::DataCrc(1)),
         ("a block with a wrong end bit", Wire::DataEndBit(0)),
@@ -278,6 +279,13 @@ fn card() -> Vec<Cell> {
             each(Medium::ModelledSdFat, [12, 20, 24].map(Fault::Swapped)),
             "",
             &[Then::Default, Then::Next],
+        ),
+        cell(
+            "the card is slow",
+            "100 or 25 KB a second, for good",
+            each(Medium::SdFat, [200, 50].map(Fault::SlowReads)),
+            "",
+            &[Then::Default],
         ),
         cell(
             "a sector cannot be read, ever",
@@ -395,6 +403,20 @@ fn damage() -> Vec<Cell> {
             ]),
             "E302",
             &[Then::Next],
+        ),
+        cell(
+            "ext4 was not unmounted",
+            "the journal has the only root directory; or a transaction without its commit",
+            each(Medium::SdRoot, [Journal::Whole, Journal::Uncommitted].map(Fault::Journal)),
+            "",
+            &[Then::Default],
+        ),
+        cell(
+            "ext4 was not unmounted",
+            "its journal has no superblock; or a wrong copy of the root directory",
+            each(Medium::SdRoot, [Journal::Headless, Journal::Rotten].map(Fault::Journal)),
+            "E302",
+            &[Then::Rescue],
         ),
         cell(
             "state record damaged",

@@ -1,7 +1,7 @@
 //! Boots with which something goes wrong, and what must hold whatever it is.
 //!
 //! A [`Fault`] is what goes wrong, a [`Medium`] what the board boots from, a [`Bench`] boots the one with the
-//! other in the emulated board and tells the [`End`] of it; [`judge`] holds that against the promise:
+//! other in the emulated board, tells the [`End`] of it, and holds that against the promise ([`Verdict`]):
 //! within a deadline either the kernel of a generation runs, with the files that belong to it, or a prompt
 //! answers under an error with a code. [`matrix`] has the faults
 //! that are known by name, cell by cell;
@@ -11,7 +11,9 @@
 mod bench;
 mod boot;
 mod fault;
+mod files;
 pub mod host;
+mod journal;
 pub mod matrix;
 
 mod random;
@@ -21,9 +23,11 @@ mod verdict;
 pub use bench::{Bench, Medium};
 pub use boot::{End, Ended};
 pub use fault::{Babble, Damage, Fault, Moment, Part};
+pub use files::Unchecked;
+pub use journal::Journal;
 pub use random::{Random, Run};
 pub use summary::Summary;
-pub use verdict::{Verdict, judge};
+pub use verdict::Verdict;
 
 use anyhow::Result;
 
@@ -51,6 +55,6 @@ pub fn boot(bench: &Bench, run: Run) -> Result<Outcome> {
     let medium = *random.one_of(&Medium::ALL);
     let faults = fault::draw(&mut random, medium);
     let ended = bench.boot(medium, &faults)?;
-    let verdict = judge(bench, medium, &faults, &ended);
+    let verdict = bench.judge(medium, &faults, &ended);
     Ok(Outcome { run, medium, faults, verdict, text: ended.text })
 }
