@@ -7,6 +7,8 @@
 #![forbid(unsafe_code)]
 
 pub mod check;
+pub mod disk;
+pub mod flash;
 pub mod input;
 pub mod state;
 pub mod terminal;

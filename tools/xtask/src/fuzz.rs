@@ -1,17 +1,24 @@
 //! `cargo xtask fuzz`: libFuzzer on each parser of untrusted bytes, with the stable compiler.
 //!
 //! What cargo-fuzz asks of a nightly compiler is coverage instrumentation, and that is a pass of LLVM
-//! which any compiler has. The layout of `fuzz/` is cargo-fuzz's all the same.
+//! which any compiler has; so is AddressSanitizer, where its runtime came with the compiler. The layout
+//! of `fuzz/` is cargo-fuzz's all the same.
 
 use std::fs::{self, File};
+use std::num::NonZeroUsize;
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use evk::assets::find_tool;
 
 use crate::process;
+use crate::sanitizer::{self, Sanitizer};
 
 /// Fuzz the parsers of untrusted bytes. What is found is kept in fuzz/artifacts, what leads to new
 /// code in fuzz/corpus.
@@ -19,20 +26,24 @@ use crate::process;
 /// Example: `cargo xtask fuzz profiles --seconds 600`
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
-    /// One of fuzz/fuzz_targets; without it, all of them, one after the other
+    /// One of fuzz/fuzz_targets; without it, all of them
     target: Option<String>,
     /// How long each is fuzzed
     #[arg(long, value_name = "N", default_value_t = 60)]
     seconds: u64,
-    /// With AddressSanitizer, for which a nightly toolchain must be installed
+    /// Targets that are fuzzed at once; without it, one on each core
+    #[arg(long, value_name = "N")]
+    jobs: Option<NonZeroUsize>,
+    /// Without AddressSanitizer, which is used wherever the toolchain has its runtime
     #[arg(long)]
-    sanitize: bool,
+    no_sanitizer: bool,
 }
 
 const MANIFEST: &str = "fuzz/Cargo.toml";
 
-/// Seconds of each target in `cargo xtask test`.
-const BRIEFLY: u64 = 5;
+/// Seconds of all targets in `cargo xtask test`, and the most for one.
+const BRIEFLY: u64 = 250;
+const BRIEFLY_EACH: u64 = 60;
 
 /// Longest input in bytes. libFuzzer begins with short ones.
 const LONGEST: usize = 16 * 1024;
@@ -40,8 +51,9 @@ const LONGEST: usize = 16 * 1024;
 /// An input that takes longer than this has found a loop; all take milliseconds.
 const SLOWEST: Duration = Duration::from_secs(10);
 
-/// Memory that may be in use, and that may be asked for at once. The loader's heap is smaller.
-const MEMORY_MIB: u32 = 1024;
+/// Memory that may be in use, the sanitizer's included, and that may be asked for at once. The
+/// loader's heap is smaller.
+const MEMORY_MIB: u32 = 2048;
 const ALLOCATION_MIB: u32 = 64;
 
 const BUILD_DEADLINE: Duration = Duration::from_secs(1800);
@@ -74,7 +86,7 @@ const FIXTURES: [(&str, &str); 7] = [
 /// How the targets are built.
 struct Workshop {
     triple: String,
-    sanitize: bool,
+    sanitizer: Option<Sanitizer>,
 }
 
 /// Where a run starts and where it keeps what it learns.
@@ -96,25 +108,36 @@ struct Figures {
     finding: Option<PathBuf>,
 }
 
+/// What has come of several targets.
+#[derive(Debug, Default)]
+struct All {
+    executions: u64,
+    /// Commands that repeat the findings.
+    broken: Vec<String>,
+}
+
 /// Builds the targets and fuzzes those that are asked for.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let targets = chosen(arguments.target.as_deref())?;
-    let workshop = Workshop::open(arguments.sanitize)?;
+    let workshop = Workshop::open(!arguments.no_sanitizer)?;
     workshop.build()?;
+    let jobs = arguments.jobs.map_or_else(cores, NonZeroUsize::get).min(targets.len());
+    eprintln!(
+        "{} targets, {} s each, {jobs} at once, {}",
+        targets.len(),
+        arguments.seconds,
+        workshop.watched()
+    );
     let corpora = crate::root().join("fuzz/corpus");
-    let mut broken = Vec::new();
-    for target in &targets {
-        eprintln!("{target}: {} s", arguments.seconds);
-        let corpus = corpora.join(target);
-        let run = Run { seconds: arguments.seconds, corpus, seed: None };
-        let figures = workshop.fuzz(target, &run)?;
-        println!("{}", line(target, &figures));
-        broken.extend(figures.finding.map(|input| workshop.repeat(target, &input)));
-    }
-    findings(&broken)
+    let all = workshop.fuzz_all(&targets, jobs, |target| Run {
+        seconds: arguments.seconds,
+        corpus: corpora.join(target),
+        seed: None,
+    })?;
+    findings(&all.broken)
 }
 
-/// Each target for a few seconds, from the same random numbers each time: they do not rot, and what
+/// Each target for a short time, from the same random numbers each time: they do not rot, and what
 /// is easily found is found.
 ///
 /// # Errors
@@ -124,19 +147,28 @@ pub(crate) fn briefly() -> Result<String> {
         return Ok("skipped: libFuzzer needs a C++ compiler".to_owned());
     }
     let targets = chosen(None)?;
-    let workshop = Workshop::open(false)?;
+    let workshop = Workshop::open(true)?;
     workshop.build()?;
     let corpora = tempfile::tempdir().context("cannot make a directory for new inputs")?;
-    let (mut executions, mut broken) = (0, Vec::new());
-    for target in &targets {
-        let run = Run { seconds: BRIEFLY, corpus: corpora.path().join(target), seed: Some(1) };
-        let figures = workshop.fuzz(target, &run)?;
-        println!("{}", line(target, &figures));
-        executions += figures.executions;
-        broken.extend(figures.finding.map(|input| workshop.repeat(target, &input)));
-    }
-    findings(&broken)?;
-    Ok(format!("{} targets, {BRIEFLY} s each, {executions} executions", targets.len()))
+    let (jobs, seconds) = (cores(), brief_seconds(targets.len(), cores()));
+    let all = workshop.fuzz_all(&targets, jobs, |target| Run {
+        seconds,
+        corpus: corpora.path().join(target),
+        seed: Some(1),
+    })?;
+    findings(&all.broken)?;
+    let (count, watched) = (targets.len(), workshop.watched());
+    Ok(format!("{count} targets, {seconds} s each, {} executions, {watched}", all.executions))
+}
+
+/// What `cargo xtask test` has for each of so many targets.
+fn brief_seconds(targets: usize, jobs: usize) -> u64 {
+    let rounds = targets.div_ceil(jobs.max(1)).max(1) as u64;
+    (BRIEFLY / rounds).clamp(1, BRIEFLY_EACH)
+}
+
+fn cores() -> usize {
+    thread::available_parallelism().map_or(1, NonZeroUsize::get)
 }
 
 /// The lints of the targets.
@@ -147,7 +179,7 @@ pub(crate) fn lint() -> Result<String> {
     if !has_cpp_compiler() {
         return Ok("skipped: libFuzzer needs a C++ compiler".to_owned());
     }
-    let mut clippy = Workshop::open(false)?.cargo("clippy");
+    let mut clippy = Workshop::open(true)?.cargo("clippy");
     process::show(clippy.args(["--", "-D", "warnings"]), BUILD_DEADLINE)?;
     Ok(String::new())
 }
@@ -191,31 +223,36 @@ fn findings(broken: &[String]) -> Result<()> {
 impl Workshop {
     fn open(sanitize: bool) -> Result<Self> {
         ensure!(has_cpp_compiler(), "libFuzzer needs a C++ compiler (Debian: apt install g++)");
-        let version = process::output(Command::new("rustc").arg("-vV"), Duration::from_secs(60))?;
-        let triple = version.lines().find_map(|line| line.strip_prefix("host: "));
-        let triple = triple.context("rustc -vV names no host")?.to_owned();
-        Ok(Self { triple, sanitize })
+        let sanitizer = if sanitize { Sanitizer::find()? } else { None };
+        Ok(Self { triple: sanitizer::host()?, sanitizer })
     }
 
     /// A command of cargo on the targets.
     fn cargo(&self, command: &str) -> Command {
         let mut cargo = process::cargo();
-        let mut flags = COVERAGE.join(" ");
-        if self.sanitize {
-            cargo.arg("+nightly");
-            flags += " -Zsanitizer=address";
-        }
         cargo.args([command, "--manifest-path", MANIFEST, "--release"]);
         // With a target the flags are for it alone: programs that run during the build have no
         // libFuzzer to link to.
         cargo.args(["--target", &self.triple]).arg("--target-dir").arg(self.folder());
-        cargo.env("RUSTFLAGS", flags);
+        let flags = COVERAGE.join(" ");
+        match &self.sanitizer {
+            Some(sanitizer) => sanitizer.configure(&mut cargo, &flags),
+            None => drop(cargo.env("RUSTFLAGS", flags)),
+        }
         cargo
     }
 
     fn folder(&self) -> PathBuf {
-        let name = if self.sanitize { "fuzz-sanitized" } else { "fuzz" };
+        let name = if self.sanitizer.is_some() { "fuzz-sanitized" } else { "fuzz" };
         Path::new("target/firn").join(name)
+    }
+
+    /// Who watches, in words.
+    fn watched(&self) -> &'static str {
+        match self.sanitizer {
+            Some(_) => "with AddressSanitizer",
+            None => "without a sanitizer",
+        }
     }
 
     fn build(&self) -> Result<()> {
@@ -230,6 +267,36 @@ impl Workshop {
     fn repeat(&self, target: &str, input: &Path) -> String {
         let input = input.strip_prefix(crate::root()).unwrap_or(input);
         process::told(Command::new(self.program(target)).arg(input))
+    }
+
+    /// Fuzzes `targets`, so many at once; tells of each as it ends.
+    ///
+    /// # Errors
+    /// A target cannot be run. What is found in the others is told all the same.
+    fn fuzz_all(
+        &self,
+        targets: &[String],
+        jobs: usize,
+        run: impl Fn(&str) -> Run + Sync,
+    ) -> Result<All> {
+        let (next, all) = (AtomicUsize::new(0), Mutex::new(All::default()));
+        let work = || -> Result<()> {
+            while let Some(target) = targets.get(next.fetch_add(1, Ordering::Relaxed)) {
+                let figures = self.fuzz(target, &run(target))?;
+                println!("{}", line(target, &figures));
+                let broken = figures.finding.map(|input| self.repeat(target, &input));
+                let mut all = all.lock().unwrap_or_else(PoisonError::into_inner);
+                all.executions += figures.executions;
+                all.broken.extend(broken);
+            }
+            Ok(())
+        };
+        thread::scope(|scope| {
+            let workers: Vec<_> = (0..jobs).map(|_| scope.spawn(work)).collect();
+            let mut ended = workers.into_iter().map(|worker| worker.join());
+            ended.try_for_each(|end| end.unwrap_or_else(|panic| resume_unwind(panic)))
+        })?;
+        Ok(all.into_inner().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn fuzz(&self, target: &str, run: &Run) -> Result<Figures> {
@@ -386,6 +453,14 @@ mod tests {
             assert!(targets.iter().any(|name| name == target), "{target}");
             assert!(crate::root().join("tests/fixtures").join(folder).is_dir(), "{folder}");
         }
+    }
+
+    #[test]
+    fn the_test_run_gives_each_target_its_share_and_a_minute_at_most() {
+        assert_eq!(brief_seconds(26, 2), 19);
+        assert_eq!(brief_seconds(27, 2), 17);
+        assert_eq!(brief_seconds(26, 16), 60);
+        assert!(brief_seconds(1000, 1) > 0 && brief_seconds(1, 0) > 0);
     }
 
     #[test]

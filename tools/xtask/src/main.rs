@@ -10,10 +10,12 @@ mod licences;
 mod nix;
 mod process;
 mod reproduce;
+mod sanitizer;
 mod sbom;
 mod setup;
 mod soak;
 mod test;
+mod unsafe_code;
 
 use std::path::PathBuf;
 

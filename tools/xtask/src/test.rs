@@ -9,7 +9,7 @@ use evk::assets::find_tool;
 
 use crate::nix::Case;
 use crate::setup::{self, Compiler, LINUX_TRIPLE, Need, TRIPLE};
-use crate::{bench, build, fuzz, licences, nix, process, soak};
+use crate::{bench, build, fuzz, licences, nix, process, soak, unsafe_code};
 
 /// Run every check: format, lints, host tests, fuzz targets, documentation, licences, Nix, emulated
 /// boots, boots with random faults.
@@ -146,7 +146,11 @@ fn steps(fast: bool) -> Vec<Step> {
             name: "lints, fuzz targets",
             work: Work::Own(fuzz::lint, "cargo xtask test --fast"),
         },
-        Step { name: "fuzzing", work: Work::Own(fuzz::briefly, "cargo xtask fuzz --seconds 5") },
+        Step { name: "fuzzing", work: Work::Own(fuzz::briefly, "cargo xtask fuzz") },
+        Step {
+            name: "unsafe code",
+            work: Work::Own(unsafe_code::test, "cargo test --package firn --lib"),
+        },
         Step { name: "documentation, tools", work: Work::Check(tools) },
         Step { name: "documentation, firmware", work: Work::Firmware(firmware) },
         Step {
