@@ -158,6 +158,23 @@ fn a_boot_sector_in_front_of_garbage_is_damage_and_not_an_empty_file_system() {
 }
 
 #[test]
+fn an_entry_with_a_damaged_name_is_not_listed_and_the_others_are() {
+    let image = Image::fixture("fat16");
+    let short = (0..64 * 512 * 8).step_by(32).find(|&at| image.read(at, 11) == *b"FRAGME~1BIN");
+    let short = short.expect("the short name of the file");
+    let whole = names(&mut *mount(Disk::new(image.clone()).volume()).unwrap(), "/");
+    let others: Vec<_> = whole.iter().filter(|name| *name != "fragmented.bin").cloned().collect();
+    assert_eq!(others.len() + 1, whole.len());
+    // The front of the long name lies before the short one, in UTF-16.
+    for (at, bytes) in [(short - 31, &b".\0.\0/\0"[..]), (short, b"A\0\0"), (short, b"A/B")] {
+        let mut damaged = image.clone();
+        damaged.write(at, bytes);
+        let listed = names(&mut *mount(Disk::new(damaged).volume()).unwrap(), "/");
+        assert_eq!(listed, others, "{}", bytes.escape_ascii());
+    }
+}
+
+#[test]
 fn short_names_find_files_too() {
     let mut fs = mount_fixture("fat32");
     assert_eq!(read(&mut *fs, "/fragme~1.bin").expect("a file").len(), 150_001);

@@ -69,7 +69,7 @@ fuzz_target!(|data: &[u8]| {
         ext_csd: ext_csd(&mut input),
         protected_by_switch: flags & 0x40 != 0,
         time: Cell::new(Duration::ZERO),
-        odd: input.0.to_vec().into_iter(),
+        odd: Vec::from(input.0).into_iter(),
         incoming: None,
     };
     let protected = slot.csd >> 12 & 3 != 0 || slot.protected_by_switch;

@@ -3,6 +3,7 @@
 //! ends with an answer or an error, after a bounded number of reads.
 #![no_main]
 
+use crc::{CRC_32_ISCSI, Crc};
 use firn_fuzz::{
     disk::{Card, Image, Specimens, Structure, explore},
     input::Input,
@@ -194,8 +195,8 @@ fn little(bytes: &[u8]) -> u64 {
 
 /// CRC-32C (Castagnoli) from `sum` on, without inversion at either end, as ext4 has it.
 fn crc32c(sum: u32, bytes: &[u8]) -> u32 {
-    const POLYNOMIAL: u32 = 0x82f6_3b78;
-    bytes.iter().fold(sum, |sum, &byte| {
-        (0..8).fold(sum ^ u32::from(byte), |sum, _| sum >> 1 ^ POLYNOMIAL * (sum & 1))
-    })
+    const CRC: Crc<u32> = Crc::<u32>::new(&CRC_32_ISCSI);
+    let mut digest = CRC.digest_with_initial(sum.reverse_bits());
+    digest.update(bytes);
+    !digest.finalize()
 }

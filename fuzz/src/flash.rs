@@ -76,7 +76,7 @@ pub fn damage(image: &mut [u8], places: &[usize], front: usize, input: &mut Inpu
         let (which, field) = (usize::from(input.byte()), usize::from(input.byte()));
         let (operation, operand) = (input.byte(), input.u32());
         let at = match which % 20 {
-            0 if front >= 4 => Some((field * 4 % front & !3, 4)),
+            0 if front >= 4 => Some((field * 4 % front / 4 * 4, 4)),
             entry => places.get(which / 20 % places.len().max(1)).map(|place| match entry {
                 0 | 1 => (place + HEADER[field % HEADER.len()].0, HEADER[field % HEADER.len()].1),
                 entry => {

@@ -18,8 +18,12 @@ pub(super) struct Names {
 }
 
 impl Names {
-    /// Adds one. Fails if there are too many, which the card alone decides.
+    /// Adds one, unless no path can lead to it: `.`, `..` and what damage has made of a name. Fails if
+    /// there are too many, which the card alone decides.
     pub(super) fn push(&mut self, entry: DirEntry) -> Result<(), ErrorKind> {
+        if !is_name(&entry.name) {
+            return Ok(());
+        }
         self.taken += entry.name.len() + OVERHEAD;
         if self.taken > ROOM {
             let count = self.entries.len();
@@ -33,6 +37,11 @@ impl Names {
     pub(super) fn finish(self) -> Vec<DirEntry> {
         self.entries
     }
+}
+
+/// One name, which leads to something below its directory.
+fn is_name(name: &str) -> bool {
+    !matches!(name, "" | "." | "..") && !name.contains(['/', '\0'])
 }
 
 #[cfg(test)]

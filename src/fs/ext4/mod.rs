@@ -132,9 +132,6 @@ impl FileSystem for Ext4 {
         for entry in self.driver.read_dir(&place.path).map_err(failed)? {
             let entry = entry.map_err(failed)?;
             let name = entry.file_name();
-            if name == "." || name == ".." {
-                continue;
-            }
             let file_type = file_type(entry.file_type().map_err(failed)?);
             let listed = names.push(DirEntry { name: name.display().to_string(), file_type });
             listed.map_err(|kind| Error { kind, path: path.into() })?;
