@@ -14,6 +14,8 @@ use core::{
     ops::{Deref, DerefMut},
 };
 
+use crate::zeroed::zeroed;
+
 /// Alignment, in bytes, of both ends of a buffer that a device writes: the Cortex-A53's cache line.
 /// Invalidating a line that is shared with other data would lose that data.
 pub const ALIGNMENT: usize = 64;
@@ -127,10 +129,7 @@ impl Buffer {
 
     /// `length` bytes, all zero, if there is memory.
     pub fn try_new(length: usize) -> Option<Self> {
-        let size = Self::storage_size(length);
-        let mut storage = Vec::new();
-        storage.try_reserve_exact(size).ok()?;
-        storage.resize(size, 0);
+        let storage = zeroed(Self::storage_size(length)).ok()?;
         Some(Self::within(storage, length))
     }
 

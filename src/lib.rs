@@ -47,3 +47,4 @@ mod sorting;
 pub mod spl;
 pub mod state;
 pub mod time;
+mod zeroed;

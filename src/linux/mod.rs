@@ -55,6 +55,7 @@
 
 #![forbid(unsafe_code)]
 
+mod checksum;
 pub mod compression;
 pub mod dram;
 pub mod fit;

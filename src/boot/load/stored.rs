@@ -113,22 +113,37 @@ impl Stored {
         Ok(bytes)
     }
 
-    /// One large read, straight to its place.
     fn copy(&mut self, memory: &mut [u8]) -> Result<Unpacked, LoadError> {
         let size = usize::try_from(self.size()).unwrap_or(usize::MAX);
         let Some(memory) = memory.get_mut(..size) else {
             return Ok(Unpacked { written: 0, complete: false });
         };
-        self.file.read_at(self.range.start, memory)?;
-        let mut hasher = Hasher::new(&self.digests);
-        hasher.update(memory);
-        self.check(hasher)?;
+        match &*self.digests {
+            // One large read, straight to its place.
+            [] => self.file.read_at(self.range.start, memory)?,
+            _ => self.copy_and_check(memory)?,
+        }
         Ok(Unpacked { written: size, complete: true })
     }
 
+    /// Fills `memory` piece by piece: each is hashed while the device brings the next.
+    fn copy_and_check(&mut self, memory: &mut [u8]) -> Result<(), LoadError> {
+        let mut stream = Hashed::new(&mut *self.file, &self.range, &self.digests);
+        let mut rest = memory;
+        while !rest.is_empty() {
+            let bytes = stream.peek()?;
+            let count = bytes.len().min(rest.len());
+            let (place, behind) = rest.split_at_mut(count);
+            place.copy_from_slice(&bytes[..count]);
+            stream.consume(count);
+            rest = behind;
+        }
+        let hasher = stream.hasher;
+        self.check(hasher)
+    }
+
     fn unpack(&mut self, packed: Compression, memory: &mut [u8]) -> Result<Unpacked, LoadError> {
-        let stream = FileStream::new(&mut *self.file, self.range.clone());
-        let mut stream = Hashed { stream, hasher: Hasher::new(&self.digests) };
+        let mut stream = Hashed::new(&mut *self.file, &self.range, &self.digests);
         let unpacked = decompress(packed, &mut stream, memory)
             .map_err(|error| LoadError::Unpack(self.name.clone(), error))?;
         if unpacked.complete {
@@ -150,7 +165,11 @@ struct Hashed<'f, 'd> {
     hasher: Hasher<'d>,
 }
 
-impl Hashed<'_, '_> {
+impl<'f, 'd> Hashed<'f, 'd> {
+    fn new(file: &'f mut dyn File, range: &Range<u64>, digests: &'d [Digest]) -> Self {
+        Self { stream: FileStream::new(file, range.clone()), hasher: Hasher::new(digests) }
+    }
+
     /// Consumes what a decompressor has left.
     fn drain(&mut self) -> Result<(), fs::Error> {
         loop {

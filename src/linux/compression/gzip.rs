@@ -10,10 +10,8 @@ use miniz_oxide::inflate::{
     },
 };
 
-use super::{
-    checksum::crc32_digest,
-    stream::{CHECKSUM, Failure, IMPOSSIBLE, Input, NO_MAGIC, Output, SIZE},
-};
+use super::stream::{CHECKSUM, Failure, IMPOSSIBLE, Input, NO_MAGIC, Output, SIZE};
+use crate::linux::checksum::crc32_digest;
 
 const MAGIC: [u8; 2] = [0x1f, 0x8b];
 const METHOD_DEFLATE: u8 = 8;

@@ -7,10 +7,8 @@ use alloc::vec::Vec;
 use adler2::adler32_slice;
 use lzokay::decompress::decompress;
 
-use super::{
-    checksum::crc32,
-    stream::{CHECKSUM, Failure, IMPOSSIBLE, Input, NO_MAGIC, Output, SIZE, reserve},
-};
+use super::stream::{CHECKSUM, Failure, IMPOSSIBLE, Input, NO_MAGIC, Output, SIZE, reserve};
+use crate::linux::checksum::crc32;
 
 const MAGIC: [u8; 9] = *b"\x89LZO\0\r\n\x1a\n";
 /// lzop's block size, and the most that the kernel takes.

@@ -9,7 +9,6 @@
 
 #![forbid(unsafe_code)]
 
-mod checksum;
 mod gzip;
 mod lz4;
 mod lzma;

@@ -2,7 +2,10 @@
 
 use alloc::vec::Vec;
 
-use crate::fs::{self, Stream};
+use crate::{
+    fs::{self, Stream},
+    zeroed::zeroed,
+};
 
 /// Why a decompressor stops.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,8 +36,7 @@ pub(super) fn reserve(buffer: &mut Vec<u8>, size: usize) -> Result<&mut [u8], Fa
     if buffer.len() < size {
         // Not both at once.
         *buffer = Vec::new();
-        buffer.try_reserve_exact(size).map_err(|_| Failure::NoMemory(size as u64))?;
-        buffer.resize(size, 0);
+        *buffer = zeroed(size).map_err(|_| Failure::NoMemory(size as u64))?;
     }
     Ok(&mut buffer[..size])
 }

@@ -3,10 +3,10 @@
 use alloc::vec::Vec;
 use core::fmt;
 
-use crc::{CRC_32_ISO_HDLC, Crc, Table};
 use sha2::{Digest as _, Sha256, Sha384, Sha512};
 
 use super::Problem;
+use crate::linux::checksum::{Crc32, crc32_digest};
 
 /// How a digest is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,10 +71,8 @@ impl Digest {
     }
 }
 
-static CRC: Crc<u32, Table<1>> = Crc::<u32, Table<1>>::new(&CRC_32_ISO_HDLC);
-
 enum State {
-    Crc32(crc::Digest<'static, u32, Table<1>>),
+    Crc32(Crc32),
     Sha256(Sha256),
     Sha384(Sha384),
     Sha512(Sha512),
@@ -90,7 +88,7 @@ impl<'d> Hasher<'d> {
     /// For bytes that should have all these digests.
     pub fn new(digests: &'d [Digest]) -> Self {
         let state = |digest: &Digest| match digest.algorithm {
-            Algorithm::Crc32 => State::Crc32(CRC.digest()),
+            Algorithm::Crc32 => State::Crc32(crc32_digest()),
             Algorithm::Sha256 => State::Sha256(Sha256::new()),
             Algorithm::Sha384 => State::Sha384(Sha384::new()),
             Algorithm::Sha512 => State::Sha512(Sha512::new()),

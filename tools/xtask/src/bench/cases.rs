@@ -43,7 +43,10 @@ pub(super) fn all() -> Vec<Case> {
         at_once_from_ext4(format!("kernel {}", packing.name()), Kernel::Linux(packing))
     }));
     cases.extend([("without digests", false), ("SHA-256 verified", true)].map(
-        |(name, verified)| at_once_from_ext4(format!("FIT, {name}"), Kernel::Fit { verified }),
+        |(name, verified)| {
+            let case = at_once_from_ext4(format!("FIT, {name}"), Kernel::Fit { verified });
+            Case { is_checked: verified, ..case }
+        },
     ));
     cases
 }
