@@ -170,6 +170,8 @@ struct TestBoard {
     prompt_keys: VecDeque<u8>,
     next_key: Cell<Duration>,
     clock: Cell<Duration>,
+    /// When it jumps, if it does, and by how much.
+    jump: Cell<Option<(Duration, Duration)>>,
     line: Vec<u8>,
     dram: Vec<u8>,
     claimed: Vec<Region>,
@@ -186,6 +188,7 @@ impl TestBoard {
             prompt_keys: VecDeque::new(),
             next_key: Cell::new(Duration::from_millis(300)),
             clock: Cell::default(),
+            jump: Cell::default(),
             line: Vec::new(),
             dram: vec![0; DRAM_SIZE as usize],
             claimed: Vec::new(),
@@ -298,6 +301,10 @@ impl Machine for TestBoard {
 
     fn now(&self) -> Duration {
         self.clock.set(self.clock.get() + Duration::from_millis(1));
+        if let Some((at, by)) = self.jump.get().filter(|(at, _)| self.clock.get() >= *at) {
+            self.jump.set(None);
+            self.clock.set(at + by);
+        }
         assert!(
             self.clock.get() < Duration::from_secs(3600),
             "an hour without an outcome; log:\n{}",
@@ -342,6 +349,20 @@ fn the_default_generation_boots_when_nobody_types() {
     assert_eq!(board.memory(hand_over.kernel)[..k42.len()], k42);
     assert_eq!(board.command_line(&hand_over), "init=/nix/store/42-nixos-system/init quiet");
     assert!(hand_over.kernel.start().is_multiple_of(2 << 20));
+}
+
+#[test]
+fn time_that_jumps_by_most_of_an_hour_boots_the_default_all_the_same() {
+    let jump = Duration::from_secs(3000);
+    for moment in (0..40).map(|step| Duration::from_millis(150) * step) {
+        let mut board = TestBoard::new([good_card()]);
+        board.jump.set(Some((moment, jump)));
+        let hand_over = board.run_to_kernel();
+        assert_eq!(board.kernel_mark(&hand_over), 42, "a jump after {moment:?}");
+        assert!(!log().contains("[E"), "a jump after {moment:?}: {}", log());
+        let left = board.jump.get().is_some();
+        assert!(left || board.clock.get() < jump + Duration::from_secs(20));
+    }
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The uSDHC driver on a strict model of controller and cards: which cards it identifies, which
 //! modes it takes, how it reads, and what it does when something goes wrong.
 
-use std::time::Duration;
+use std::{cell::Cell, time::Duration};
 
 use evk::models::usdhc::{
     Bench, Card as Model, Emmc, EmmcKind, Fault as Injected, Pattern, SdCard, SdKind, Weakness,
@@ -14,6 +14,7 @@ use firn::{
         sd::{BusWidth, Card, Error, Fault, Limits, Mode, ModeLimit, Signalling, Timing},
         usdhc::{self, Buffers, Usdhc},
     },
+    time::Clock,
 };
 use proptest::{collection, prelude::*};
 
@@ -636,8 +637,13 @@ const SUBJECTS: &[Subject] = &[
 
 /// Identifies, reads some, reads one, and stops; data is checked where it comes.
 fn use_card(bench: &Bench, slot: &'static CardSlot) -> Result<Mode, Error> {
+    use_card_by(bench, bench, slot)
+}
+
+/// The same by another clock.
+fn use_card_by(clock: impl Clock, bench: &Bench, slot: &'static CardSlot) -> Result<Mode, Error> {
     let mut buffers = Buffers::new();
-    let mut card = open(slot, bench, &mut buffers);
+    let mut card = usdhc::open(slot, bench, clock, bench, &mut buffers);
     card.identify()?;
     let mut some = vec![0; 140 * 512];
     card.read_blocks(1000, &mut some)?;
@@ -734,6 +740,47 @@ fn card_pulled_anywhere_is_reported_as_gone() {
         inject_everywhere(fault, |place, _, done| {
             assert!(matches!(done, Err(Error::NoCard | Error::Removed)), "{place}: {done:?}");
         });
+    }
+}
+
+/// A clock that is an hour on when it has been looked at so often since this command; the card has had no
+/// time for it.
+struct Jumping<'a> {
+    bench: &'a Bench,
+    command: usize,
+    looks_left: Cell<u32>,
+}
+
+impl Clock for Jumping<'_> {
+    fn now(&self) -> Duration {
+        let now = self.bench.now();
+        let issued = self.bench.with_controller(|controller| controller.issued().len());
+        if issued <= self.command {
+            return now;
+        }
+        match self.looks_left.get().checked_sub(1) {
+            Some(left) => {
+                self.looks_left.set(left);
+                now
+            }
+            None => now + Duration::from_secs(3600),
+        }
+    }
+}
+
+#[test]
+fn time_that_jumps_by_an_hour_within_any_wait_is_survived_at_full_speed() {
+    for subject in SUBJECTS {
+        let sound = Bench::new(subject.slot, (subject.card)());
+        let best = use_card(&sound, subject.slot).expect("a good card");
+        for (command, looks) in (0..sound.issued().len()).flat_map(|n| [(n, 0), (n, 1), (n, 2)]) {
+            let bench = Bench::new(subject.slot, (subject.card)());
+            let clock = Jumping { bench: &bench, command, looks_left: Cell::new(looks) };
+            let mode = use_card_by(clock, &bench, subject.slot);
+            assert_eq!(mode, Ok(best), "{}, command {command}, look {looks}", subject.name);
+            assert_no_rule_broken(&bench);
+            assert!(bench.elapsed() < sound.elapsed() + Duration::from_secs(5));
+        }
     }
 }
 

@@ -375,12 +375,7 @@ impl LoadMemory for World {
 impl boot::Machine for World {
     fn open_device(&mut self, index: usize) -> Option<Result<SharedDevice, block::Error>> {
         let device = self.driver(index, BOARD.cards.get(*self.order.get(index)?)?);
-        let mut cache = device.borrow_mut();
-        cache.clear();
-        let card = cache.device_mut();
-        let identified = card.identify();
-        let identified = identified.map_err(|error| card.locate(error, 0));
-        drop(cache);
+        let identified = usdhc::identify(&mut device.borrow_mut());
         Some(identified.map(|()| device as SharedDevice))
     }
 

@@ -34,7 +34,7 @@ use super::{
     },
 };
 use crate::{
-    block::BLOCK_SIZE,
+    block::{self, BLOCK_SIZE, cache::Cache},
     board::CardSlot,
     dma::{self, Buffer, Dma},
     mmio::Bus,
@@ -98,6 +98,17 @@ pub fn open<'a, B: Bus + Copy, C: Clock, D: Dma>(
     let mut host = Usdhc::new(slot, bus, clock, dma, buffers, power, detect);
     host.trusts_power = trusts_power;
     Card::new(slot.name, slot.kind, host)
+}
+
+/// Looks which card is in the slot now, and forgets what was read of the one before.
+///
+/// # Errors
+/// None answers, or none that can be used.
+pub fn identify<H: Host>(cached: &mut Cache<Card<H>>) -> Result<(), block::Error> {
+    cached.clear();
+    let card = cached.device_mut();
+    let identified = card.identify();
+    identified.map_err(|error| card.locate(error, 0))
 }
 
 impl<'a, B: Bus, C: Clock, D: Dma, P: OutputPin + InputPin> Usdhc<'a, B, C, D, P> {

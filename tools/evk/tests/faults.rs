@@ -28,8 +28,8 @@ fn the_docs_have_the_table() {
 
 #[test]
 fn the_tests_that_show_cells_exist() {
-    let folder = assets::tree().join("tools/evk/tests");
-    let names: BTreeSet<String> = functions(&folder);
+    let folders = ["tools/evk/tests", "tests"].map(|folder| assets::tree().join(folder));
+    let names: BTreeSet<String> = folders.iter().flat_map(|folder| functions(folder)).collect();
     for Cell { fault, place, shown, .. } in matrix::cells() {
         let Shown::Tests(tests) = shown else { continue };
         for test in tests {
@@ -44,7 +44,7 @@ fn functions(folder: &Path) -> BTreeSet<String> {
     for entry in fs::read_dir(folder).expect("tests").map(|entry| entry.expect("entry").path()) {
         if entry.is_dir() {
             names.extend(functions(&entry));
-        } else {
+        } else if entry.extension().is_some_and(|ending| ending == "rs") {
             let text = fs::read_to_string(&entry).expect("text");
             let after_test = text.split("#[test]").skip(1);
             names.extend(

@@ -32,7 +32,7 @@ pub struct Cell {
 pub enum Shown {
     /// By boots from this medium, with these faults each.
     Boots(Medium, Vec<Vec<Fault>>),
-    /// By tests of these names in `tools/evk/tests`.
+    /// By tests of these names in `tools/evk/tests`, or on the host in `tests`.
     Tests(&'static [&'static str]),
 }
 
@@ -577,6 +577,16 @@ fn board() -> Vec<Cell> {
                     })
                     .collect(),
             ),
+            "",
+            &[Then::Default],
+        ),
+        cell(
+            "time jumps",
+            "by an hour: within any wait for a card, at moments up to the kernel",
+            tests(&[
+                "time_that_jumps_by_an_hour_within_any_wait_is_survived_at_full_speed",
+                "time_that_jumps_by_most_of_an_hour_boots_the_default_all_the_same",
+            ]),
             "",
             &[Then::Default],
         ),

@@ -400,12 +400,7 @@ impl Machine for Board<'_> {
             self.opened.push(Rc::new(RefCell::new(Cache::new(card))));
         }
         let device = self.opened[index].clone();
-        let mut cache = device.borrow_mut();
-        cache.clear();
-        let card = cache.device_mut();
-        let identified = card.identify();
-        let identified = identified.map_err(|error| card.locate(error, 0));
-        drop(cache);
+        let identified = usdhc::identify(&mut device.borrow_mut());
         Some(identified.map(|()| device as SharedDevice))
     }
 
