@@ -254,6 +254,7 @@ fn facts(firmware_tree: Option<&'static [u8]>) -> Facts<'static> {
         part: Part::default(),
         tee: None,
         board_addresses: vec![],
+        entry: "EL2".into(),
         entropy: RefCell::default(),
         recovery: None,
         reset: None,
@@ -319,7 +320,9 @@ impl Machine for TestBoard {
         }
         self.next_key.set(self.now() + Duration::from_millis(200));
         let line = self.line();
-        let at_prompt = line.rfind("Rescue prompt") > line.rfind("Firn 0.1.0");
+        // The menu's log, and its screen.
+        let menu = line.rfind("opens the menu.").max(line.rfind("Firn 0.1.0  "));
+        let at_prompt = line.rfind("Rescue prompt") > menu;
         let key = if at_prompt { self.prompt_keys.pop_front() } else { self.keys.pop_front() };
         if key == Some(WAIT) {
             self.next_key.set(self.now() + Duration::from_secs(20));

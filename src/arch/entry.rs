@@ -65,6 +65,11 @@ impl EntryState {
         self.level < 3
     }
 
+    /// Whether that is what BL31, `booti` or an emulator leaves behind a boot that went well.
+    pub fn is_usual(&self) -> bool {
+        self.firmware_beneath() && (self.device_tree.is_some() || self.arguments[0] == 0)
+    }
+
     /// Memory of a TEE, as BL31 tells it in x1 and x2.
     pub fn tee(&self) -> Option<Region> {
         let [x0, base, size, _] = self.arguments;

@@ -21,7 +21,7 @@ mod loader {
         error::Code,
         release,
     };
-    use log::{debug, error, info};
+    use log::{debug, error, info, warn};
 
     use crate::world::{self, World};
 
@@ -37,11 +37,14 @@ mod loader {
 
     fn main(mut entry: EntryState, mut machine: Machine) -> ! {
         info!("Firn {} on {}", release::version(), BOARD.name);
-        info!("entered at {entry}");
+        match entry.is_usual() {
+            true => debug!("entered at {entry}"),
+            false => warn!("entered at {entry}"),
+        }
         world::report(&entry);
         let mut entropy = Pool::default();
         let tree = world::firmware_tree(&mut entry, &mut entropy);
-        let entropy = world::gather_entropy(entropy, &mut entry, &machine);
+        world::entropy_of_first_stage(&mut entry, &mut entropy);
         let tree = tree.as_ref().map(DeviceTreeBuf::view);
         let mut facts = world::facts(&entry, &machine, tree, entropy);
         debug!("part: {}", facts.part);

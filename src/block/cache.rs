@@ -5,7 +5,7 @@
 //! [`LINE_BLOCKS`] blocks. File contents are read once, in large pieces: they pass by, straight into
 //! their destination.
 
-use alloc::vec::Vec;
+use alloc::{string::String, vec::Vec};
 
 use super::{BLOCK_SIZE, BlockDevice, Error, ErrorKind};
 use crate::dma::Buffer;
@@ -162,6 +162,10 @@ impl<D: BlockDevice> Cache<D> {
 impl<D: BlockDevice> BlockDevice for Cache<D> {
     fn name(&self) -> &str {
         self.device.name()
+    }
+
+    fn mode(&self) -> Option<String> {
+        self.device.mode()
     }
 
     fn block_count(&self) -> u64 {

@@ -27,6 +27,10 @@ pub const BLOCK_SIZE: usize = 512;
 pub trait BlockDevice {
     /// What a user calls it: "SD card (uSDHC2)".
     fn name(&self) -> &str;
+    /// How it is driven at present, where there is a choice: "high speed, 4 bit".
+    fn mode(&self) -> Option<String> {
+        None
+    }
     /// Number of blocks.
     fn block_count(&self) -> u64;
     /// Reads `destination.len() / 512` blocks from `first_block` on. Retries, lower speeds and the

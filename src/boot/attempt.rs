@@ -98,6 +98,7 @@ fn load_decided(
         log::info!("try {} of {}", attempt.number, attempt.of);
     }
     let now = machine.now();
+    machine.gather_entropy(&mut facts.entropy.borrow_mut());
     with_job(now, facts, found, decision, command_line, |job| load(job, facts, machine))
 }
 

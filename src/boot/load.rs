@@ -52,6 +52,8 @@ pub struct Facts<'a> {
     pub tee: Option<Region>,
     /// Ethernet addresses in the board's own memory, by the interfaces' numbers; as they were read.
     pub board_addresses: Vec<[u8; ethernet::LENGTH]>,
+    /// How the loader was entered.
+    pub entry: String,
     /// Random numbers for the kernel; each that is loaded gets others.
     pub entropy: RefCell<Pool>,
     /// A system that is in memory already; its memory is `taken`.

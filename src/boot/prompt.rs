@@ -3,6 +3,7 @@
 //! Nothing here counts or writes: what a person boots by hand leaves no trace in the state record.
 //! Devices are opened when a command wants to look into them, and anew by `devices`.
 
+mod board;
 mod by_hand;
 mod files;
 mod memory;
@@ -153,6 +154,7 @@ impl<'a, M: Machine> Shell<'a, M> {
                 self.say_lines(lines)
             }
             Command::Entries => self.say_lines(entries(self.seen)),
+            Command::Board => self.say_lines(board::lines(self.facts)),
             Command::Memory => self.say_lines(memory::lines(self.facts, self.machine.heap())),
             Command::State => self.state(),
             Command::Menu => return Next::Menu,
@@ -220,6 +222,7 @@ impl<'a, M: Machine> Shell<'a, M> {
         let reset_cause = self.facts.reset.map(|cause| cause.to_string()).unwrap_or_default();
         let boot = Boot { reset_cause: &reset_cause, times: &self.facts.times, ..Boot::default() };
         let job = Job { generation: &generation, file_system: volumes, command_line: None, boot };
+        self.machine.gather_entropy(&mut self.facts.entropy.borrow_mut());
         load(job, self.facts, self.machine).map_err(|error| files::coded(&error))
     }
 

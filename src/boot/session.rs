@@ -14,6 +14,7 @@ use super::{
 };
 use crate::{
     block::{self, SharedDevice},
+    entropy::Pool,
     error::Coded,
     menu::{self, Choice, Menu},
     nixos::{Settings, Timeout},
@@ -29,6 +30,11 @@ pub trait Machine: LoadMemory {
     fn linux_name(&self, index: usize) -> Option<String>;
     /// What keeps the boot counting where no card can.
     fn counter(&mut self) -> Option<Box<dyn Counter>>;
+    /// Adds to `pool` what random numbers the hardware has. Asked before each load: a generator may take
+    /// its time, of which the menu needs none.
+    fn gather_entropy(&mut self, pool: &mut Pool) {
+        let _ = pool;
+    }
     /// Boot counting is on: nobody is near who could reset the board if the loader itself fails, so
     /// it has to start anew by itself then.
     fn is_unattended(&mut self);

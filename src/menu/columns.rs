@@ -36,14 +36,31 @@ impl Columns {
         Self { numbered: are_numbered(rows), width, starts }
     }
 
+    /// The same without the room that no name of `rows` needs: blanks take their time on the line.
+    pub(super) fn narrowed<'a>(
+        mut self,
+        rows: impl Iterator<Item = (usize, &'a Row, Option<Folded>)>,
+    ) -> Self {
+        let names =
+            rows.map(|(index, row, folded)| self.name(index, &row.generation, folded).len());
+        let longest = names.fold(self.titles()[0].len(), usize::max);
+        let unused = self.room(0).saturating_sub(longest);
+        for start in self.starts.iter_mut().skip(1).flatten() {
+            *start -= unused;
+        }
+        self
+    }
+
     /// Their names.
     pub(super) fn header(&self) -> String {
-        let names = if self.numbered {
-            ["Generation", "Built", "NixOS", "Kernel", ""]
-        } else {
-            ["Entry", "", "", "", ""]
-        };
-        self.line(&names.map(ToOwned::to_owned))
+        self.line(&self.titles().map(ToOwned::to_owned))
+    }
+
+    fn titles(&self) -> [&'static str; 5] {
+        match self.numbered {
+            true => ["Generation", "Built", "NixOS", "Kernel", ""],
+            false => ["Entry", "", "", "", ""],
+        }
     }
 
     /// The row at `index`, of which `folded` is hidden or shown below it.
@@ -189,6 +206,28 @@ mod tests {
             columns(59).line(&cells),
             "  42              2026-11-22 16:07 default, last booted"
         );
+    }
+
+    #[test]
+    fn short_names_leave_their_room_on_a_line_and_long_ones_lose_nothing() {
+        let found = crate::nixos::extlinux::parse(
+            "/extlinux.conf",
+            include_bytes!("../../tests/fixtures/nixos/extlinux.no-dt.conf"),
+        );
+        let mut row = Row::new(found.expect("entries").generations.remove(0));
+        row.generation.number = Some(42);
+        let mut header = |specialisation: &str| {
+            row.generation.specialisation = Some(specialisation.into());
+            columns(79).narrowed([(0, &row, None)].into_iter()).header()
+        };
+        assert_eq!(header(""), "  Generation Built            NixOS          Kernel");
+        assert_eq!(
+            header("with a name"),
+            "  Generation     Built            NixOS          Kernel"
+        );
+        let widest = columns(79).header();
+        assert_eq!(header("with a longer name"), widest);
+        assert_eq!(columns(59).narrowed([].into_iter()).header(), "  Generation Built");
     }
 
     #[test]

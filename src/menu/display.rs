@@ -213,10 +213,13 @@ impl Lines {
     /// The first rows that are to be seen, and the default.
     fn list(&mut self, state: &State, out: &mut Vec<u8>) {
         self.listed = true;
-        let columns = Columns::new(state.list.rows(), text::LINE_WIDTH);
+        let columns = columns_of_lines(state);
         let visible = state.list.visible();
         let (shown, rest) = visible.split_at(visible.len().min(ROWS_OF_LOG));
-        self.line(&state.title, out);
+        // Else it says what the log has begun with.
+        if state.is_titled {
+            self.line(&state.title, out);
+        }
         self.line(&columns.header(), out);
         for &index in shown {
             self.line(&row(state, &columns, index), out);
@@ -307,7 +310,7 @@ impl Lines {
         if matches!(state.view, View::Filter(_)) {
             return;
         }
-        let columns = Columns::new(state.list.rows(), text::LINE_WIDTH);
+        let columns = columns_of_lines(state);
         let text = state.list.selected().map(|index| row(state, &columns, index));
         if self.selected != text {
             if let Some(text) = &text {
@@ -374,6 +377,14 @@ impl Lines {
             out.extend_from_slice(b"\r\n");
         }
     }
+}
+
+/// The columns of a list that does not change its place.
+fn columns_of_lines(state: &State) -> Columns {
+    let rows = state.list.rows();
+    let visible = state.list.visible().iter();
+    let visible = visible.map(|&index| (index, &rows[index], state.list.folded(index)));
+    Columns::new(rows, text::LINE_WIDTH).narrowed(visible)
 }
 
 /// The screen of a state.

@@ -21,6 +21,7 @@
 mod columns;
 mod countdown;
 mod display;
+mod echo;
 pub mod keys;
 pub mod line;
 mod list;
@@ -39,6 +40,7 @@ use core::time::Duration;
 
 use self::{
     display::Display,
+    echo::{Arrived, Echo},
     keys::{Decoder, Event, Key},
     noise::Noise,
     state::{Handled, State},
@@ -108,6 +110,7 @@ pub struct Menu {
     display: Display,
     decoder: Decoder,
     noise: Noise,
+    echo: Echo,
     /// No menu unless a key is held.
     silent: bool,
     last_key: Duration,
@@ -130,6 +133,7 @@ impl Menu {
             display: Display::new(),
             decoder: Decoder::default(),
             noise: Noise::default(),
+            echo: Echo::default(),
             last_key: now,
             outcome: Outcome::Stay,
         }
@@ -172,6 +176,11 @@ impl Menu {
 
     /// Takes in a byte that arrived at `now`.
     pub fn feed(&mut self, byte: u8, now: Duration) {
+        match self.echo.arrived(byte) {
+            Arrived::Key => {}
+            Arrived::Proof => return self.disturbed(noise::PROOF, now),
+            Arrived::Echo => return,
+        }
         for event in self.decoder.push(byte, now).into_iter().flatten() {
             self.event(event, now);
         }
@@ -205,7 +214,9 @@ impl Menu {
         if self.outcome != Outcome::Stay {
             return self.display.take();
         }
-        self.display.draw(&mut self.state, now)
+        let bytes = self.display.draw(&mut self.state, now);
+        self.echo.sent(&bytes);
+        bytes
     }
 
     fn event(&mut self, event: Event, now: Duration) {

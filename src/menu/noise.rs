@@ -14,6 +14,9 @@ pub(crate) const UNBOUND: u32 = 1;
 /// Weight of a byte that no terminal sends.
 pub(crate) const GARBAGE: u32 = 2;
 
+/// Weight of what shows by itself that nobody types.
+pub(crate) const PROOF: u32 = MAX_LEVEL;
+
 /// A person mistypes less than this many keys in a row.
 const BABBLING: u32 = 8;
 

@@ -60,6 +60,8 @@ const PASSWORD_WAIT: Duration = Duration::from_secs(60);
 pub(super) struct State {
     pub list: List,
     pub title: String,
+    /// Whether that is the configuration's own.
+    pub is_titled: bool,
     pub hidden: bool,
     /// Printable ASCII.
     pub messages: Vec<String>,
@@ -163,6 +165,7 @@ impl State {
         };
         Self {
             list,
+            is_titled: settings.title.is_some(),
             title: format!("Firn {}  {}", env!("CARGO_PKG_VERSION"), text::ascii(title)),
             hidden: settings.hidden,
             messages: messages.iter().map(|message| text::ascii(message)).collect(),

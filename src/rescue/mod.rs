@@ -81,6 +81,8 @@ pub enum Command {
     Entries,
     /// List devices and what is on them.
     Devices,
+    /// Tell what the board is, and how the loader was started.
+    Board,
     /// Tell how much memory there is, and what is taken.
     Memory,
     /// Tell what is known from earlier boots.
@@ -141,6 +143,7 @@ const COMMANDS: &[Entry] = &[
         explanation: "boot files",
         syntax: Syntax::Boot,
     },
+    plain("board", "what it is, and how the loader was started", Command::Board),
     plain("memory", "what there is, and what is taken", Command::Memory),
     plain("state", "what is known from earlier boots", Command::State),
     plain("menu", "search again and show the menu", Command::Menu),

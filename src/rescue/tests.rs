@@ -81,6 +81,7 @@ fn each_command_is_given_to_the_caller() {
         ("boot k -- a=\"b c\"", boot(&["k"], "a=\"b c\"")),
         ("entries", Command::Entries),
         ("devices", Command::Devices),
+        ("board", Command::Board),
         ("memory", Command::Memory),
         ("state", Command::State),
         ("menu", Command::Menu),

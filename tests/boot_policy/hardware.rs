@@ -87,7 +87,7 @@ fn without_any_an_address_is_made_of_the_unique_id_the_same_at_each_boot() {
 #[test]
 fn without_a_unique_id_either_nothing_is_written_and_that_is_said() {
     assert_eq!(addresses(&nobodys()), [None, None]);
-    assert!(log().contains("ethernet0 has no address that is known"), "{}", log());
+    assert!(log().contains("ethernet0 has no known address"), "{}", log());
 }
 
 #[test]

@@ -214,6 +214,13 @@ fn a_boot_that_fails_can_be_followed_by_one_that_works() {
 }
 
 #[test]
+fn board_tells_what_it_is_and_how_the_loader_was_entered() {
+    let line = answer("board");
+    assert!(line.contains(" on NXP i.MX8MPlus EVK board\r\n  entered at EL2\r\n"), "{line}");
+    assert!(line.contains("  part: not known"), "{line}");
+}
+
+#[test]
 fn memory_tells_what_there_is_and_who_has_taken_it() {
     let line = answer("memory");
     assert!(line.contains("memory (device tree of the stage before)\r\n"), "{line}");

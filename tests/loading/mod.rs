@@ -211,6 +211,7 @@ pub(crate) fn load_entry(
         part: Default::default(),
         tee: None,
         board_addresses: vec![],
+        entry: "EL2".into(),
         entropy: RefCell::default(),
         recovery: None,
         reset: None,

@@ -1,6 +1,12 @@
 //! The hardware as the boot policy sees it.
 
-use alloc::{boxed::Box, format, rc::Rc, string::String, vec::Vec};
+use alloc::{
+    boxed::Box,
+    format,
+    rc::Rc,
+    string::{String, ToString},
+    vec::Vec,
+};
 use core::{cell::RefCell, fmt::Write, mem, time::Duration};
 
 use firn::{
@@ -40,7 +46,7 @@ use firn::{
     state::counter::Counter,
     time::Clock,
 };
-use log::{info, warn};
+use log::{debug, info, warn};
 
 type Slot = Card<
     Usdhc<'static, mmio::Hardware, arch::timer::GenericTimer, dma::Hardware, Pin<mmio::Hardware>>,
@@ -58,26 +64,12 @@ pub(crate) fn firmware_tree(entry: &mut EntryState, pool: &mut Pool) -> Option<D
     }
 }
 
-/// Adds to `pool` whatever other random numbers there are for the kernel; they, too, are nowhere else
-/// from now on.
-pub(crate) fn gather_entropy(mut pool: Pool, entry: &mut EntryState, machine: &Machine) -> Pool {
+/// Adds to `pool` the random numbers of the first stage; they, too, are nowhere else from now on.
+pub(crate) fn entropy_of_first_stage(entry: &mut EntryState, pool: &mut Pool) {
     let told = entry.hand_off.as_mut().ok().and_then(Option::as_mut);
     if let Some(entropy) = told.and_then(|told| told.entropy.take()) {
         pool.absorb(Source::FirstStage, entropy.bytes());
     }
-    let access = if entry.tee().is_some() { Access::Ring } else { Access::Normal };
-    let Machine { bus, clock, dma, .. } = machine;
-    let drawn = caam::draw(bus, clock, dma, Box::leak(Box::default()), access);
-    drawn.as_ref().ok().into_iter().for_each(|drawn| pool.absorb(Source::Generator, drawn.bytes()));
-    let sources: Vec<_> = pool.sources().map(Source::name).collect();
-    let consequence = if sources.is_empty() { "; the kernel gets no random numbers" } else { "" };
-    if let Err(error) = drawn {
-        warn!("[{}] {error}{consequence}", error.code());
-    }
-    if !sources.is_empty() {
-        info!("random numbers for the kernel from {}", sources.join(", "));
-    }
-    pool
 }
 
 /// What is known before anything is loaded.
@@ -104,6 +96,7 @@ pub(crate) fn facts<'a>(
         part: Part::read(&machine.bus),
         tee: entry.tee(),
         board_addresses: board_addresses(machine),
+        entry: entry.to_string(),
         entropy: RefCell::new(entropy),
         recovery: None,
         reset: told(entry).and_then(|told| told.reset).or_else(|| cause_of_reset(machine)),
@@ -232,6 +225,8 @@ pub(crate) struct World {
     claimed: Vec<(Region, &'static mut [u8])>,
     /// Whether the heap gets what is free of it.
     lending: bool,
+    /// How the SoC's generator of random numbers may be asked, until it was.
+    generator: Option<Access>,
     /// Which of the board's cards are searched first.
     order: Vec<usize>,
     /// In that order.
@@ -243,12 +238,21 @@ impl World {
     pub(crate) fn new(entry: &EntryState, machine: Machine, dram: Dram) -> Self {
         let booted = told(entry).and_then(|told| told.boot).map(|boot| boot.device);
         let order = boot::search_order(BOARD.cards, booted);
-        Self { machine, dram, claimed: Vec::new(), lending: false, order, opened: Vec::new() }
+        let access = if entry.tee().is_some() { Access::Ring } else { Access::Normal };
+        Self {
+            machine,
+            dram,
+            claimed: Vec::new(),
+            lending: false,
+            generator: Some(access),
+            order,
+            opened: Vec::new(),
+        }
     }
 
     /// Leaves everything quiet and enters the kernel.
     pub(crate) fn enter(mut self, hand_over: &HandOver) -> ! {
-        info!("starting the kernel at {:#x}", hand_over.kernel.start());
+        info!("starting the kernel");
         self.quiesce();
         if let Some(time) = hand_over.watchdog {
             let watchdog = Watchdog(BOARD.watchdog);
@@ -382,6 +386,22 @@ impl boot::Machine for World {
     fn linux_name(&self, index: usize) -> Option<String> {
         let slot = BOARD.cards.get(*self.order.get(index)?)?;
         Some(format!("{:x}.mmc", slot.usdhc))
+    }
+
+    fn gather_entropy(&mut self, pool: &mut Pool) {
+        let Some(access) = self.generator.take() else { return };
+        let Machine { bus, clock, dma, .. } = &self.machine;
+        let drawn = caam::draw(bus, clock, dma, Box::leak(Box::default()), access);
+        drawn.iter().for_each(|drawn| pool.absorb(Source::Generator, drawn.bytes()));
+        let sources: Vec<_> = pool.sources().map(Source::name).collect();
+        let sources = sources.join(", ");
+        match drawn {
+            Ok(_) => debug!("random numbers for the kernel from {sources}"),
+            Err(error) if sources.is_empty() => {
+                warn!("[{}] {error}; the kernel gets none", error.code());
+            }
+            Err(error) => warn!("[{}] {error}; the kernel gets those of {sources}", error.code()),
+        }
     }
 
     fn is_unattended(&mut self) {

@@ -71,6 +71,7 @@ fn typed(access: Access, keys: &str) -> String {
         part: Part::default(),
         tee: None,
         board_addresses: vec![],
+        entry: "EL2".into(),
         entropy: RefCell::default(),
         recovery: None,
         reset: None,
@@ -102,7 +103,7 @@ fn where_nobody_may_files_are_neither_listed_shown_completed_nor_booted() {
 
 #[test]
 fn what_tells_nothing_of_files_is_for_everybody() {
-    for command in ["help", "entries", "devices", "memory", "state"] {
+    for command in ["help", "entries", "devices", "board", "memory", "state"] {
         assert!(!typed(Access::Nobody, command).contains("Locked"), "{command}");
     }
 }

@@ -12,7 +12,7 @@ use alloc::{
 
 use crate::{
     block::{
-        BLOCK_SIZE, SharedDevice,
+        BLOCK_SIZE, BlockDevice, SharedDevice,
         partition::{self, Partition, TableKind},
         volume::Volume as BlockVolume,
     },
@@ -165,8 +165,7 @@ impl FileSystem for Volumes {
 
 impl Drive {
     fn open(device: &SharedDevice, name: &str) -> Self {
-        let (title, blocks) = (device.borrow().name().to_string(), device.borrow().block_count());
-        let title = format!("{title}, {}", size(blocks));
+        let title = title(&*device.borrow());
         let table = match partition::scan(device) {
             Ok(table) => table,
             Err(error) => {
@@ -240,6 +239,12 @@ fn unused(taken: &[String], name: String) -> String {
     }
     let others = ('b'..='z').map(|letter| format!("{name}{letter}"));
     others.into_iter().find(|other| !taken.contains(other)).unwrap_or(name)
+}
+
+/// "SD card (uSDHC2), 7.4 GiB, high speed, 4 bit".
+fn title(device: &dyn BlockDevice) -> String {
+    let title = format!("{}, {}", device.name(), size(device.block_count()));
+    device.mode().into_iter().fold(title, |title, mode| format!("{title}, {mode}"))
 }
 
 fn size(blocks: u64) -> String {

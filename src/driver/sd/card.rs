@@ -1,6 +1,6 @@
 //! A card in a slot: identified, in its best mode, read and written whatever happens.
 
-use alloc::string::String;
+use alloc::string::{String, ToString};
 use core::time::Duration;
 
 use super::{
@@ -479,7 +479,7 @@ impl<H: Host> Card<H> {
         loop {
             let Failure { error, mode } = match self.bring_up() {
                 Ok(identity) => {
-                    log::info!(
+                    log::debug!(
                         "{}: {} MiB, {}",
                         self.name,
                         identity.block_count >> 11,
@@ -703,6 +703,10 @@ pub(super) fn wait_for_transfer_state(
 impl<H: Host> BlockDevice for Card<H> {
     fn name(&self) -> &str {
         self.name
+    }
+
+    fn mode(&self) -> Option<String> {
+        Some(self.identity?.mode.to_string())
     }
 
     fn block_count(&self) -> u64 {

@@ -44,9 +44,7 @@ fn the_log_says_how_they_stand_too() {
     let session = Session::of_rows(standing(), &after(50), &[]);
     assert!(session.text().contains("default, try 2 of 3\r\n"));
     assert!(
-        session
-            .text()
-            .contains("  7               2026-11-22 16:07 25.11.20260214 6.12.63  failed")
+        session.text().contains("  7          2026-11-22 16:07 25.11.20260214 6.12.63  failed")
     );
 }
 

@@ -103,7 +103,7 @@ impl fmt::Display for Choice {
             Self::Is(address, origin) => write!(f, "{address} ({origin})"),
             Self::Stays(address) => write!(f, "{address} (device tree)"),
             Self::Elsewhere => f.write_str("has its address where the device tree says"),
-            Self::None => f.write_str("has no address that is known"),
+            Self::None => f.write_str("has no known address"),
         }
     }
 }

@@ -19,7 +19,7 @@ fn the_loader_asks_the_generator_that_bl31_gave_to_the_normal_world() {
     assert_eq!(report.text("/chosen kaslr-seed").unwrap().len(), 16);
     assert_eq!(report.text("/chosen rng-seed").unwrap().len(), 128);
     assert_eq!(rules.list(), [""; 0]);
-    assert!(session.text().contains("random numbers for the kernel from the SoC's generator\n"));
+    assert!(!session.text().contains(&tag(Code::NoEntropy)), "{}", session.text());
 }
 
 #[test]
@@ -32,5 +32,5 @@ fn without_a_generator_the_kernel_gets_no_seeds_and_the_log_says_so_once() {
     }
     let text = session.text();
     assert_eq!(text.matches(&tag(Code::NoEntropy)).count(), 1, "{text}");
-    assert!(text.contains("the kernel gets no random numbers"), "{text}");
+    assert!(text.contains("the kernel gets none"), "{text}");
 }

@@ -91,9 +91,15 @@ fn what_cannot_be_booted_by_hand_is_told_and_the_next_try_works() {
 
 #[test]
 #[ignore = "emulated boot; cargo xtask test runs it"]
-fn the_prompt_tells_of_memory_and_of_earlier_boots() {
+fn the_prompt_tells_of_the_board_of_memory_and_of_earlier_boots() {
     let mut session = start(&unlisted(&small().generations[0]));
     prompt(&mut session);
+    let devices = answer(&mut session, "devices");
+    assert!(devices.contains("SD card (uSDHC2), 4.0 GiB, high speed, 4 bit, GPT"), "{devices}");
+    let board = answer(&mut session, "board");
+    for text in ["on NXP i.MX8MPlus EVK", "entered at EL2 with a device tree", "part: "] {
+        assert!(board.contains(text), "{text} in {board}");
+    }
     let memory = answer(&mut session, "memory");
     for text in ["1.0 GiB", "firn", "heap: ", " free"] {
         assert!(memory.contains(text), "{text} in {memory}");

@@ -90,7 +90,7 @@ fn without_its_pmic_the_board_boots_and_both_stages_say_so() {
 fn a_stuck_line_of_the_i2c_bus_is_told_and_does_not_end_the_boot() {
     let mut session = start(without(|board| board.i2c = vec![i2c::Fault::ClockDown(0)]));
     session.expect(&tag(Code::I2cBus), SOON).unwrap();
-    session.expect("entered at EL2", SOON).unwrap();
+    session.expect("firn: booted from", SOON).unwrap();
 }
 
 #[test]

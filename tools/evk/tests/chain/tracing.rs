@@ -47,7 +47,7 @@ fn the_first_stage_brings_memory_up_with_the_stores_of_the_reference() {
     let flash = Flash::of_this_tree(&assets()).unwrap().training(training).bytes().unwrap();
     let hardware = Hardware { trace: true, ..card_with([(PRIMARY, flash)]) };
     let mut session = start(hardware);
-    session.expect("entered at EL2", LINUX).unwrap();
+    session.expect("firn: booted from", LINUX).unwrap();
     let stores = session.witness().stores();
     let lines: Vec<String> = stores.iter().map(|store| comparable(&store.to_string())).collect();
     let begin = lines.iter().position(|line| *line == expected[0]).expect("a reset of the PHY");

@@ -313,6 +313,7 @@ pub(super) fn boot(start: Start<'_>, memory: &mut Memory) -> Ended {
         part: Part::default(),
         tee: None,
         board_addresses: Vec::new(),
+        entry: "EL2".into(),
         entropy: RefCell::default(),
         recovery: None,
         reset,
