@@ -9,8 +9,8 @@ use firn::{
     memory::Region,
     mmio::Bus,
     soc::boot_rom::{
-        Access, BOOT_MODE, BootRom, EVENT_LOG_POINTER, MAX_PAGE_SIZE, Question, RECORD_POINTER,
-        RomFailure, SECONDARY_FUSES, find,
+        Access, BOOT_MODE, BootRom, CARD_OFFSET, EVENT_LOG_POINTER, MAX_PAGE_SIZE, Question,
+        RECORD_POINTER, RomFailure, SECONDARY_CARD_OFFSET, SECONDARY_FUSES, find,
     },
     spl::load::{Memory, SCRATCH_SIZE, load},
 };
@@ -20,7 +20,6 @@ use firn_fuzz::{
 };
 use libfuzzer_sys::fuzz_target;
 
-const CARD_OFFSET: usize = 0x8000;
 /// More than any image takes.
 const DOWNLOADS: u32 = 20_000;
 /// The most memory that a part gets here, in bytes.
@@ -34,29 +33,54 @@ thread_local! {
 fuzz_target!(|data: &[u8]| {
     let mut input = Input(data);
     let flags = input.byte();
-    let words = Words {
-        pointers: [input.u32(), input.u32(), input.u32(), input.u32()],
-        records: std::array::from_fn(|_| input.u32()),
+    // An SD card, the secondary copy on it, an eMMC's boot partition that is poured out, USB.
+    let usual: [u32; 6] = match flags % 4 {
+        0 => [1, 0x01_0100, 512, 0x8400, 6, 0x8000],
+        1 => [1, 0x01_0100, 512, 0x40_8400, 9, 0x40_8000],
+        2 => [1, 0x02_0201, 1024, 0, 6, 0],
+        _ => [1, 0x0e_0000, 512, 0x400, 5, 0],
     };
-    let mut image = IMAGE.with(Clone::clone);
-    let first = containers(&image).pop().expect("the container of what is loaded");
-    let answers = std::array::from_fn(|index| match input.byte() % 8 {
-        0 => Err(RomFailure::Absent),
-        1 => Err(RomFailure::Refused(input.u32())),
-        2 => Ok(input.u32()),
-        // What a card, or USB, would say: its device, its page size, its places.
-        _ if flags & 1 != 0 => Ok([1, 0x0e_0000, 512, 0x400, 5, 0][index]),
-        _ => Ok([1, 0x01_0100, 512, 0x8400, 6, 0x8000][index]),
-    });
-    let failures = [input.u16(), input.u16()];
-    damage(&mut image, &[first], 0, &mut input);
-    if flags & 2 == 0 {
-        repair(&mut image, first);
+    let mut answers = usual.map(Ok);
+    for _ in 0..(flags >> 2) % 4 {
+        let which = usize::from(input.byte());
+        answers[which % 6] = match which / 6 % 4 {
+            0 => Err(RomFailure::Absent),
+            1 => Err(RomFailure::Refused(input.u32())),
+            2 => Ok(1 << (input.byte() % 32)),
+            _ => Ok(input.u32()),
+        };
     }
-    let rom = Rom { answers, image, failures, state: RefCell::default() };
+    let failures = if flags & 0x10 == 0 { [0; 3] } else { input.array::<3>() };
+    let words = if flags & 0x20 == 0 {
+        Words::default()
+    } else {
+        Words {
+            pointers: std::array::from_fn(|_| input.u32()),
+            records: std::array::from_fn(|_| u32::from(input.byte()) << 24 | 0x02_0200),
+        }
+    };
+    let whole = IMAGE.with(Clone::clone);
+    let mut image = whole.clone();
+    let first = containers(&image).pop().expect("the container of what is loaded");
+    if flags & 0x40 == 0 {
+        damage(&mut image, &[first], 0, &mut input);
+        repair(&mut image, first);
+    } else {
+        // Bytes of any part, or of the container.
+        for _ in 0..input.byte() % 4 {
+            let at = first + usize::from(input.u16()) % (image.len() - first);
+            image[at] ^= input.byte();
+        }
+    }
+    let is_good = answers == usual.map(Ok) && failures == [0; 3] && image == whole;
+    let second = (flags & 0x80 != 0).then_some(whole);
+    let rom = Rom { answers, copies: [Some(image), second], failures, state: RefCell::default() };
     let medium = match find(&words, &rom) {
         Ok(medium) => medium,
-        Err(error) => return assert!(!error.to_string().contains(char::is_control)),
+        Err(error) => {
+            assert!(!is_good, "{error}");
+            return assert!(!error.to_string().contains(char::is_control));
+        }
     };
     assert!(medium.page_size.is_power_of_two() && medium.page_size <= MAX_PAGE_SIZE);
     let _ = medium.to_string();
@@ -67,7 +91,11 @@ fuzz_target!(|data: &[u8]| {
         load(&rom, &medium, target(), &mut memory, scratch, &mut |error| drop(error.to_string()))
     });
     match loaded {
-        Err(error) => assert!(!error.to_string().contains(char::is_control), "{error:?}"),
+        Err(error) => {
+            let is_there = flags % 4 != 1 || rom.copies[1].is_some();
+            assert!(!is_good || !is_there, "{error}");
+            assert!(!error.to_string().contains(char::is_control), "{error:?}");
+        }
         Ok(loaded) => {
             let room = target().room(PartKind::Bl31).expect("memory for BL31");
             assert_eq!(loaded.entry, room.start, "BL31 is entered elsewhere");
@@ -80,9 +108,10 @@ fuzz_target!(|data: &[u8]| {
 });
 
 /// Memory that the ROM leaves behind, and registers.
+#[derive(Default)]
 struct Words {
     pointers: [u32; 4],
-    records: [u32; 24],
+    records: [u32; 16],
 }
 
 impl Bus for Words {
@@ -118,9 +147,10 @@ impl Bus for Words {
 /// A ROM that was started from a card or fed through USB.
 struct Rom {
     answers: [Result<u32, RomFailure>; 6],
-    image: Vec<u8>,
+    /// What lies in both places of a card; in others, the first.
+    copies: [Option<Vec<u8>>; 2],
     /// Downloads that fail, counted from the first.
-    failures: [u16; 2],
+    failures: [u8; 3],
     state: RefCell<State>,
 }
 
@@ -148,15 +178,19 @@ impl BootRom for Rom {
         if self.failures.iter().any(|&failure| u32::from(failure) == state.downloads) {
             return Err(RomFailure::Refused(0x33));
         }
-        let start = if state.stream {
+        let [first, second] = &self.copies;
+        let (copy, start) = if state.stream {
             assert_eq!(offset, 0, "a stream has no places");
             state.position += destination.len();
-            Some(state.position - destination.len())
+            (first, Some(state.position - destination.len()))
+        } else if u64::from(offset) < SECONDARY_CARD_OFFSET {
+            (first, offset.checked_sub(CARD_OFFSET as u32).map(|start| start as usize))
         } else {
-            (offset as usize).checked_sub(CARD_OFFSET)
+            (second, Some(offset as usize - SECONDARY_CARD_OFFSET as usize))
         };
         destination.fill(0);
-        let bytes = start.and_then(|start| self.image.get(start..)).unwrap_or_default();
+        let bytes = copy.as_ref().zip(start).and_then(|(copy, start)| copy.get(start..));
+        let bytes = bytes.unwrap_or_default();
         if state.stream && bytes.is_empty() {
             return Err(RomFailure::Refused(0x55));
         }

@@ -325,6 +325,8 @@ impl Workshop {
         command.arg(&run.corpus).args(seeds(&root, target, unpacked)?);
         command.current_dir(&root).stdout(file.try_clone()?).stderr(file);
         command.env("RUST_BACKTRACE", "0");
+        // Little freed memory is kept to notice late uses: inputs are short, and new pages are slow.
+        command.env("ASAN_OPTIONS", "quarantine_size_mb=16");
         let outcome = process::show(&mut command, Duration::from_secs(run.seconds) + GRACE);
         let bytes = fs::read(&log).with_context(|| format!("cannot read {}", log.display()))?;
         let text = String::from_utf8_lossy(&bytes);
