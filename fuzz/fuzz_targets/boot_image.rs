@@ -31,8 +31,9 @@ fuzz_target!(|data: &[u8]| {
     let mut bytes = IMAGE.with(Clone::clone);
     let places = containers(&bytes);
     if flags & 1 != 0 {
-        // U-Boot's image: behind the first stage comes a FIT.
-        bytes.truncate(places[0]);
+        // U-Boot's image: behind what the boot ROM loads comes a FIT.
+        let loaded = Header::parse(&bytes, 0).map_or(0, |header| header.signed_size());
+        bytes.truncate(loaded as usize);
         bytes.resize(bytes.len().next_multiple_of(512), 0);
         let place = bytes.len();
         bytes.extend(FITS[usize::from(flags >> 1) % FITS.len()]);
@@ -41,14 +42,13 @@ fuzz_target!(|data: &[u8]| {
             bytes[at] = input.byte();
         }
     }
+    let cut = if flags & 0x80 != 0 { usize::from(input.u16()) } else { 0 };
     let before = bytes.clone();
     damage(&mut bytes, &places, 64, &mut input);
     if flags & 0x40 == 0 {
         places.iter().for_each(|&place| repair(&mut bytes, place));
     }
-    if flags & 0x80 != 0 {
-        bytes.truncate(usize::from(input.u16()) * 8);
-    }
+    bytes.truncate(bytes.len().saturating_sub(cut));
     let is_good = bytes == before && flags & 1 == 0;
     let images = survey(&bytes);
     assert!(!is_good || images.iter().all(|image| image.problems.is_empty()), "{images:?}");
