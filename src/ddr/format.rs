@@ -181,10 +181,7 @@ impl File {
             }
             Section::Controller => {
                 let (address, value) = pair(&words)?;
-                if !(0x3d00_0000..0x3e00_0000).contains(&address) || address % 4 != 0 {
-                    return Err(problem("not the address of a controller register"));
-                }
-                self.controller.get_or_insert_default().push((address, value));
+                self.controller.get_or_insert_default().push((controller(address)?, value));
             }
             Section::Phy => self.phy.get_or_insert_default().push(phy_row(&words)?),
             Section::Pie => self.pie.get_or_insert_default().push(phy_row(&words)?),
@@ -227,7 +224,8 @@ impl File {
         }
     }
 
-    /// Checks that a file without a base has all that a bring-up needs.
+    /// Checks that a file without a base, wherever it comes from, has all that a bring-up needs, and
+    /// that [`File::parse`] reads it.
     ///
     /// # Errors
     /// What is missing, or what the engine cannot train.
@@ -252,7 +250,21 @@ impl File {
         if self.scrub.is_some() != self.background.is_some() {
             return Err(problem("[scrub] and [background scrub] belong together"));
         }
-        self.check_runs(rates.len())
+        self.check_runs(rates.len())?;
+        self.check_values()
+    }
+
+    /// Whether all registers and ranges are such.
+    fn check_values(&self) -> Result<(), Error> {
+        for (address, _) in self.controller.iter().flatten() {
+            controller(*address)?;
+        }
+        let messages = self.runs.iter().flatten().flat_map(|run| &run.message);
+        let rows = self.phy.iter().flatten().chain(messages).chain(self.pie.iter().flatten());
+        for register in rows.map(|(register, _)| register).chain(self.captured.iter().flatten()) {
+            phy_number(*register)?;
+        }
+        self.scrub.iter().flatten().chain(&self.background).try_for_each(|range| ordered(*range))
     }
 
     /// The engine loads firmware only when its kind changes, so what a run leaves in the message
@@ -360,17 +372,32 @@ fn pair(words: &[&str]) -> Result<(u32, u32), Error> {
 }
 
 fn range(words: &[&str]) -> Result<(u32, u32), Error> {
-    let (first, last) = pair(words)?;
+    let range = pair(words)?;
+    ordered(range)?;
+    Ok(range)
+}
+
+fn ordered((first, last): (u32, u32)) -> Result<(), Error> {
     if first > last {
-        return Err(problem("the range ends before it begins"));
+        return Err(problem(format!("the range {first:08x} {last:08x} ends before it begins")));
     }
-    Ok((first, last))
+    Ok(())
+}
+
+fn controller(address: u32) -> Result<u32, Error> {
+    if !(0x3d00_0000..0x3e00_0000).contains(&address) || !address.is_multiple_of(4) {
+        return Err(problem(format!("{address:08x} is not the address of a controller register")));
+    }
+    Ok(address)
 }
 
 fn phy_register(word: &str) -> Result<u32, Error> {
-    let register = hexadecimal(word)?;
+    phy_number(hexadecimal(word)?)
+}
+
+fn phy_number(register: u32) -> Result<u32, Error> {
     if register >> 24 != 0 {
-        return Err(problem("a PHY register has a number of 24 bits"));
+        return Err(problem(format!("PHY register {register:x} has more than 24 bits")));
     }
     Ok(register)
 }
@@ -406,6 +433,29 @@ mod tests {
         let text = format!("[base other]\n{SMALLEST}[scrub]\n0 3\n4 7\n[background scrub]\n0 9");
         let file = File::parse(&text).unwrap();
         assert_eq!(File::parse(&file.to_string()).unwrap(), file);
+    }
+
+    #[test]
+    fn what_cannot_be_read_again_is_refused_wherever_it_comes_from() {
+        let good = File::parse(SMALLEST).unwrap();
+        let spoilt: [(fn(&mut File), &str); 6] = [
+            (|file| file.controller.as_mut().unwrap().push((0x3d40_0199, 0)), "3d400199"),
+            (|file| file.phy.as_mut().unwrap().push((1 << 24, 0)), "1000000"),
+            (|file| file.pie.as_mut().unwrap().push((2 << 24, 0)), "2000000"),
+            (|file| file.runs[0].as_mut().unwrap().message.push((3 << 24, 0)), "3000000"),
+            (|file| file.captured.as_mut().unwrap().push(4 << 24), "4000000"),
+            (
+                |file| (file.scrub, file.background) = (Some(Vec::from([(2, 1)])), Some((0, 1))),
+                "00000002 00000001",
+            ),
+        ];
+        for (spoil, told) in spoilt {
+            let mut file = good.clone();
+            spoil(&mut file);
+            let error = file.check().unwrap_err().to_string();
+            assert!(error.contains(told), "{error}");
+            assert!(File::parse(&file.to_string()).is_err(), "{told}");
+        }
     }
 
     #[test]
