@@ -438,7 +438,8 @@ mod tests {
     #[test]
     fn what_cannot_be_read_again_is_refused_wherever_it_comes_from() {
         let good = File::parse(SMALLEST).unwrap();
-        let spoilt: [(fn(&mut File), &str); 6] = [
+        type Spoil = fn(&mut File);
+        let spoilt: [(Spoil, &str); 6] = [
             (|file| file.controller.as_mut().unwrap().push((0x3d40_0199, 0)), "3d400199"),
             (|file| file.phy.as_mut().unwrap().push((1 << 24, 0)), "1000000"),
             (|file| file.pie.as_mut().unwrap().push((2 << 24, 0)), "2000000"),

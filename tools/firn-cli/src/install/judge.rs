@@ -47,6 +47,7 @@ pub(super) fn judge(
         part: Part::default(),
         tee: None,
         board_addresses: Vec::new(),
+        entry: String::new(),
         entropy: RefCell::default(),
         recovery: None,
         reset: None,
