@@ -28,12 +28,15 @@ pub struct Layout {
     pub fault_stack: Range<u64>,
     /// The heap.
     pub heap: Range<u64>,
+    /// The end of what lies behind the heap and is never mapped.
+    pub end: u64,
 }
 
 impl Layout {
-    /// Everything from the header to the end of the heap; what the Image header calls image_size.
+    /// Everything from the header to the end of the gap behind the heap; what the Image header calls
+    /// image_size.
     pub fn image(&self) -> Range<u64> {
-        self.text.start..self.heap.end
+        self.text.start..self.end
     }
 
     /// What a person who reads an exception wants to know of an address.
@@ -50,6 +53,8 @@ impl Layout {
             Place::Stack
         } else if self.heap.contains(&address) {
             Place::Heap
+        } else if (self.heap.end..self.end).contains(&address) {
+            Place::BehindHeap
         } else if self.image().contains(&address) {
             Place::Data
         } else {
@@ -75,6 +80,8 @@ pub enum Place {
     Stack,
     /// The heap.
     Heap,
+    /// The gap behind the heap.
+    BehindHeap,
     /// Not the loader's.
     Elsewhere,
 }
@@ -89,6 +96,7 @@ impl fmt::Display for Place {
             Self::Data => "its own variables",
             Self::Stack => "the stack",
             Self::Heap => "the heap",
+            Self::BehindHeap => "heap overrun: the gap behind the heap",
             Self::Elsewhere => "not its own",
         })
     }
@@ -119,6 +127,7 @@ pub fn linked() -> Layout {
         safe static __fault_stack_end: u8;
         safe static __heap_start: u8;
         safe static __heap_end: u8;
+        safe static __image_end: u8;
     }
     fn bounds(start: *const u8, end: *const u8) -> Range<u64> {
         start.addr() as u64..end.addr() as u64
@@ -132,6 +141,7 @@ pub fn linked() -> Layout {
         stack: bounds(&raw const __stack_start, &raw const __stack_end),
         fault_stack: bounds(&raw const __fault_stack_start, &raw const __fault_stack_end),
         heap: bounds(&raw const __heap_start, &raw const __heap_end),
+        end: (&raw const __image_end).addr() as u64,
     }
 }
 
@@ -149,6 +159,7 @@ pub(crate) mod tests {
             stack: 0x4028_4000..0x402c_4000,
             fault_stack: 0x402c_8000..0x402d_0000,
             heap: 0x402d_0000..0x412d_0000,
+            end: 0x412d_4000,
         }
     }
 
@@ -162,6 +173,7 @@ pub(crate) mod tests {
         assert_eq!(layout.describe(0x4028_3ff0), Place::BelowStack);
         assert_eq!(layout.describe(0x4028_4000), Place::Stack);
         assert_eq!(layout.describe(0x412c_ffff), Place::Heap);
-        assert_eq!(layout.describe(0x412d_0000), Place::Elsewhere);
+        assert_eq!(layout.describe(0x412d_0000), Place::BehindHeap);
+        assert_eq!(layout.describe(0x412d_4000), Place::Elsewhere);
     }
 }

@@ -25,6 +25,10 @@ mod faults {
 
     /// Where the board can have DRAM, but not with 2 GiB of it.
     const ABSENT_DRAM: u64 = 0x1_8000_0000;
+    /// What of it there is for sure.
+    const DRAM: Region = Region::new(0x4000_0000, 1 << 30);
+    /// More than any gap behind the heap.
+    const GUARD: u64 = 1 << 20;
 
     #[global_allocator]
     static HEAP: Heap = Heap;
@@ -63,10 +67,22 @@ mod faults {
             b'k' => write(layout.rodata.start),
             b'x' => call(layout.heap.start),
             b'n' => read(black_box(0)),
-            b'u' => read(layout.heap.end),
+            b'u' => read(layout.heap.end + GUARD),
+            b'e' => call(layout.stack.start),
+            b'v' => call(layout.bss.start),
+            b'i' => call(u64::from(BOARD.console_uart)),
+            b'f' => write(layout.fault_stack.start - 8),
+            b'D' => {
+                let mut dram = machine.claim_dram([DRAM], []).expect("first claim");
+                let taken = dram.take(Region::new(0x5000_0000, 4096)).expect("free");
+                call(taken.as_mut_ptr().addr() as u64)
+            }
+            b'H' => {
+                let _dram = machine.claim_dram([DRAM], []).expect("first claim");
+                write(layout.heap.end)
+            }
             b'd' => {
-                let banks = [Region::new(0x4000_0000, 1 << 30)];
-                let dram = machine.claim_dram(banks, []).expect("first claim");
+                let dram = machine.claim_dram([DRAM], []).expect("first claim");
                 use_all(dram, machine);
             }
             b's' => {
@@ -124,7 +140,7 @@ mod faults {
 
     /// Enters a copy of this image as a kernel.
     fn chain(machine: &mut Machine) {
-        let mut dram = machine.claim_dram([Region::new(0x4000_0000, 1 << 30)], []).expect("claim");
+        let mut dram = machine.claim_dram([DRAM], []).expect("claim");
         let kernel = dram.take(Region::new(0x5000_0000, 1 << 20)).expect("free");
         let tree = dram.take(Region::new(0x5800_0000, 4096)).expect("free");
         let layout = layout::linked();

@@ -12,6 +12,7 @@ mod faults {
     use firn::arch::first_stage::{self, FirstStage};
     use firn::arch::heap::NoHeap;
     use firn::arch::{self, layout};
+    use firn::board::BOARD;
     use firn::console::{self, Console};
     use firn::soc::boot_rom::{BootRom, Question};
     use firn::time::Clock;
@@ -52,6 +53,10 @@ mod faults {
             b'c' => cached(write, layout.text.start),
             b'k' => cached(write, layout.rodata.start),
             b'x' => cached(call, layout.bss.start),
+            b'e' => cached(call, layout.stack.start),
+            b'v' => cached(call, layout.rodata.start),
+            b'i' => cached(call, u64::from(BOARD.console_uart)),
+            b'f' => cached(write, layout.fault_stack.start - 8),
             b'n' => cached(read, black_box(0)),
             b'd' => cached(read, 0x4000_0000),
             b'm' => machine.memory.with_caches(|| {

@@ -93,6 +93,11 @@ fn code_and_constants_cannot_be_written_nor_data_executed() {
         ("c", "write failed: not permitted there", "address 0x40200000: its own code"),
         ("k", "write failed: not permitted there", "its own constants"),
         ("x", "instruction fetch failed: not permitted there", "the heap"),
+        ("e", "instruction fetch failed: not permitted there", "the stack"),
+        ("v", "instruction fetch failed: not permitted there", "its own variables"),
+        ("i", "instruction fetch failed: not permitted there", "not its own"),
+        // What is loaded to, by the processor or a device.
+        ("D", "instruction fetch failed: not permitted there", "address 0x50000000: not its own"),
     ] {
         let text = GUEST.fault(key);
         assert!(text.contains(&format!("firn: [E701] the loader failed: {what}\n")), "{text}");
@@ -116,6 +121,17 @@ fn an_overflowing_stack_hits_the_gap_below_it() {
     let text = GUEST.fault("s");
     assert!(text.contains("stack overflow: the gap below the stack"), "{text}");
     assert!(text.contains("   sp 00000000"), "{text}");
+}
+
+#[test]
+#[ignore = "emulated boot; cargo xtask test runs it"]
+fn the_gaps_around_the_report_s_stack_and_behind_the_heap_are_not_mapped() {
+    for (key, place) in [("f", "its own variables"), ("H", "heap overrun: the gap behind the heap")]
+    {
+        let text = GUEST.fault(key);
+        assert!(text.contains("write failed: nothing is mapped there"), "{text}");
+        assert!(text.contains(place), "{text}");
+    }
 }
 
 #[test]
