@@ -7,7 +7,7 @@
 //! randomness.
 //!
 //! Nothing here is ever printed, and what is kept wipes itself. Copies that moves left on the stack
-//! are wiped by the jump into the kernel.
+//! are wiped by the jump into the next stage or the kernel.
 
 #![forbid(unsafe_code)]
 

@@ -2,6 +2,10 @@
 //!
 //! The report runs on a stack of its own and writes to the UART past everybody's buffers. An
 //! exception during the report is reported shortly; one during that stops silently.
+//!
+//! The vectors outlive the jump, as U-Boot's do: what a kernel does wrong before it has its own would be a
+//! silent end otherwise. Till then it has nothing but its image, initrd and device tree (Linux sets VBAR_EL2 in
+//! `init_kernel_el`, before memory is anybody's), and none of these is ever placed over the loader.
 
 use core::fmt::{self, Write};
 
@@ -81,6 +85,11 @@ impl Frame {
         writeln!(out, "   sp {:016x}", self.sp)
     }
 
+    /// Whether something else than the code of this stage was interrupted.
+    pub fn is_outside(&self, layout: &Layout) -> bool {
+        !layout.text.contains(&self.elr)
+    }
+
     /// Whether it is a load that the bus or the tables refused.
     pub fn is_refused_read(&self) -> bool {
         let syndrome = Syndrome(self.esr);
@@ -95,6 +104,8 @@ pub(super) use hardware::{take_pending_error, try_read32};
 
 #[cfg(target_os = "none")]
 mod hardware {
+    use aarch64_cpu::registers::{CurrentEL, Readable, SCTLR_EL2};
+
     use super::*;
     use crate::arch::end;
     use crate::mmio::Hardware;
@@ -152,6 +163,11 @@ mod hardware {
         }
     }
 
+    /// Whether this is EL2, where only the jump into the kernel turns translation off again.
+    fn is_translation_off() -> bool {
+        CurrentEL.matches_all(CurrentEL::EL::EL2) && !SCTLR_EL2.is_set(SCTLR_EL2::M)
+    }
+
     extern "C" fn handle(frame: &mut Frame) {
         if let Some(continuation) = continuation(frame) {
             frame.elr = continuation;
@@ -161,7 +177,10 @@ mod hardware {
         let bus = unsafe { Hardware::new() };
         let mut out = crate::console::emergency(bus);
         // Nothing else can be told to nobody else.
-        let _ = frame.write_report(&mut out, end::stage(), &crate::arch::layout::linked());
+        let layout = crate::arch::layout::linked();
+        let is_kernel = is_translation_off() && frame.is_outside(&layout);
+        let stage = if is_kernel { "the kernel" } else { end::stage() };
+        let _ = frame.write_report(&mut out, stage, &layout);
         end::end(&mut out)
     }
 }

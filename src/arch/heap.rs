@@ -3,9 +3,11 @@
 
 use core::alloc::{GlobalAlloc, Layout};
 use core::cell::RefCell;
+use core::ops::Range;
 use core::ptr::{self, NonNull};
 
 use super::heaps::Heaps;
+use super::layout;
 use super::ranges::start_and_length;
 use super::single_core::SingleCore;
 
@@ -31,13 +33,18 @@ pub fn usage() -> (usize, usize) {
     HEAPS.borrow().usage()
 }
 
+/// The pages that any block ever lay in: of the own heap, and of what is lent now.
+pub(super) fn used() -> [Range<u64>; 2] {
+    HEAPS.borrow().used().map(|used| used.start..used.end.next_multiple_of(layout::PAGE))
+}
+
 /// Serves large requests from `memory` until [`take_back`]; gives it back if it is too small or
 /// another one is lent.
 pub fn lend(memory: &'static mut [u8]) -> Result<(), &'static mut [u8]> {
     HEAPS.borrow_mut().lend(memory)
 }
 
-/// What was lent, unless something in it is still in use.
+/// What was lent, without what was in it, unless something in it is still in use.
 pub fn take_back() -> Option<&'static mut [u8]> {
     HEAPS.borrow_mut().take_back()
 }

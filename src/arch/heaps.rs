@@ -5,10 +5,13 @@
 //! memory first, and to the own heap only as long as room is left there.
 
 use core::alloc::Layout;
+use core::mem;
+use core::ops::Range;
 use core::ptr::{self, NonNull};
 use core::slice;
 
 use linked_list_allocator::Heap;
+use linked_list_allocator::hole::HoleList;
 
 /// Requests of so many bytes are large.
 const LARGE: usize = 1 << 20;
@@ -23,12 +26,21 @@ pub struct Heaps {
     lent: Heap,
     /// What the lent one was made of.
     memory: Option<(NonNull<u8>, usize)>,
+    /// Bytes from the start of each on that were ever written.
+    own_reached: usize,
+    lent_reached: usize,
 }
 
 impl Heaps {
     /// Neither is there yet.
     pub const fn empty() -> Self {
-        Self { own: Heap::empty(), lent: Heap::empty(), memory: None }
+        Self {
+            own: Heap::empty(),
+            lent: Heap::empty(),
+            memory: None,
+            own_reached: 0,
+            lent_reached: 0,
+        }
     }
 
     /// Opens the own heap.
@@ -53,10 +65,12 @@ impl Heaps {
         // `take_back` makes another one.
         self.lent = unsafe { Heap::new(start.as_ptr(), size) };
         self.memory = Some((start, size));
+        self.lent_reached = HoleList::min_size();
         Ok(())
     }
 
-    /// What was lent, unless something in it is still in use.
+    /// What was lent, unless something in it is still in use. What it held is wiped: it may be a piece of
+    /// somebody's files.
     pub fn take_back(&mut self) -> Option<&'static mut [u8]> {
         if self.lent.used() != 0 {
             return None;
@@ -65,7 +79,17 @@ impl Heaps {
         self.lent = Heap::empty();
         // SAFETY: these bytes were given up to `lend`; no request holds any of them, and the heap
         // over them is gone.
-        Some(unsafe { slice::from_raw_parts_mut(start.as_ptr(), size) })
+        let memory = unsafe { slice::from_raw_parts_mut(start.as_ptr(), size) };
+        memory[..mem::take(&mut self.lent_reached)].fill(0);
+        Some(memory)
+    }
+
+    /// The addresses, in the own and in the lent memory, that were ever written to; none of what was taken back.
+    pub fn used(&self) -> [Range<u64>; 2] {
+        [(&self.own, self.own_reached), (&self.lent, self.lent_reached)].map(|(heap, reached)| {
+            let start = heap.bottom().addr();
+            start as u64..(start + reached) as u64
+        })
     }
 
     /// Bytes in use and bytes free of the own heap.
@@ -102,13 +126,24 @@ impl Heaps {
         if layout.size() >= LARGE && left < RESERVE {
             return None;
         }
-        self.own.allocate_first_fit(layout).ok()
+        let block = self.own.allocate_first_fit(layout).ok()?;
+        self.own_reached = self.own_reached.max(reach(&self.own, block, layout));
+        Some(block)
     }
 
     fn lent_block(&mut self, layout: Layout) -> Option<NonNull<u8>> {
         self.lent.free().checked_sub(layout.size())?;
-        self.lent.allocate_first_fit(layout).ok()
+        let block = self.lent.allocate_first_fit(layout).ok()?;
+        self.lent_reached = self.lent_reached.max(reach(&self.lent, block, layout));
+        Some(block)
     }
+}
+
+/// Bytes from the start of `heap` to the end of `block`, and of the note behind it of what is free there.
+fn reach(heap: &Heap, block: NonNull<u8>, layout: Layout) -> usize {
+    let size = HoleList::align_layout(layout).map_or(layout.size(), |block| block.size());
+    let end = block.addr().get() - heap.bottom().addr() + size;
+    (end + HoleList::min_size()).min(heap.size())
 }
 
 #[cfg(test)]
@@ -172,6 +207,56 @@ mod tests {
         // SAFETY: allocated above with this layout.
         unsafe { heaps.free(small, bytes(100)) };
         assert_eq!(heaps.usage().0, 0);
+    }
+
+    #[test]
+    fn what_lay_in_lent_memory_is_gone_when_it_is_had_back() {
+        let mut heaps = heaps();
+        let lent = memory(8 << 20);
+        lent[7 << 20] = 0xa5;
+        heaps.lend(lent).unwrap();
+        for size in [2 << 20, 4 << 20] {
+            let block = allocate(&mut heaps, size).unwrap();
+            // SAFETY: allocated just now, with so many bytes.
+            unsafe { block.write_bytes(0xa5, size) };
+            // SAFETY: allocated above with this layout.
+            unsafe { heaps.free(block, bytes(size)) };
+        }
+        let back = heaps.take_back().unwrap();
+        assert!(back[..4 << 20].iter().all(|&byte| byte == 0));
+        assert_eq!(back[7 << 20], 0xa5, "no block was there");
+    }
+
+    /// How many bytes of the own and of the lent memory were used.
+    fn used(heaps: &Heaps) -> [u64; 2] {
+        heaps.used().map(|range| range.end - range.start)
+    }
+
+    #[test]
+    fn it_is_known_how_far_blocks_have_ever_reached() {
+        let mut heaps = heaps();
+        assert_eq!(used(&heaps), [0, 0]);
+        let [first, second] = [3000, 5000].map(|size| (allocate(&mut heaps, size).unwrap(), size));
+        assert!((8000..8100).contains(&used(&heaps)[0]), "{:?}", used(&heaps));
+        for (block, size) in [second, first] {
+            // SAFETY: allocated above with this layout.
+            unsafe { heaps.free(block, bytes(size)) };
+        }
+        assert!(used(&heaps)[0] >= 8000, "freed, but not forgotten");
+    }
+
+    #[test]
+    fn what_is_used_of_lent_memory_is_known_until_it_is_taken_back() {
+        const SIZE: usize = 3 << 20;
+        let mut heaps = heaps();
+        heaps.lend(memory(SIZE)).unwrap();
+        let whole = allocate(&mut heaps, SIZE).unwrap();
+        assert_eq!(heaps.used()[1].start, whole.addr().get() as u64);
+        assert_eq!(used(&heaps), [0, SIZE as u64], "no further than it goes");
+        // SAFETY: allocated above with this layout.
+        unsafe { heaps.free(whole, bytes(SIZE)) };
+        heaps.take_back().unwrap();
+        assert_eq!(used(&heaps), [0, 0]);
     }
 
     #[test]

@@ -114,7 +114,7 @@ pub(super) extern "C" fn start(
         level: (level & 3) as u8,
         arguments: [x0, x1, x2, x3],
         loaded_at,
-        device_tree: device_tree.map(|tree| copy(&tree)),
+        device_tree: device_tree.map(|tree| take_over(&tree)),
         pending_error,
         hand_off: record.map_or(Ok(None), take_hand_off),
     };
@@ -152,12 +152,16 @@ fn find_device_tree(address: u64) -> Option<Range<u64>> {
     entry::device_tree_extent(address, magic, size, &image)
 }
 
-/// What lies in `tree`, so that its memory can be used.
-fn copy(tree: &Range<u64>) -> Box<[u8]> {
+/// What lies in `tree`, so that its memory can be used. Nothing of it stays there: it may hold seeds.
+fn take_over(tree: &Range<u64>) -> Box<[u8]> {
     let (start, length) = start_and_length(tree);
-    // SAFETY: `find_device_tree` has read its start, `map` has mapped it, and nobody writes to it
+    let start = ptr::with_exposed_provenance_mut(start);
+    // SAFETY: `find_device_tree` has read its start, `map` has made it data, and nobody else knows of it
     // before `claim_dram`.
-    unsafe { slice::from_raw_parts(ptr::with_exposed_provenance(start), length) }.into()
+    let bytes: &mut [u8] = unsafe { slice::from_raw_parts_mut(start, length) };
+    let taken = Box::from(&*bytes);
+    bytes.fill(0);
+    taken
 }
 
 /// The pages of a device tree.

@@ -72,7 +72,7 @@ pub trait LoadMemory {
     fn claim_for_device(&mut self, region: Region) -> Result<&mut [u8], Unavailable> {
         self.claim(region)
     }
-    /// Takes back all that was claimed, and what the heap was lent.
+    /// Takes back all that was claimed, which is wiped, and what the heap was lent.
     fn release(&mut self);
     /// From now on until [`LoadMemory::release`], lets the heap have free memory for what is large: a
     /// decompressor's window. It gets out of the way of [`LoadMemory::claim`]; nothing in it may be in

@@ -95,11 +95,17 @@ caches_off:
 
 .section .entry.leave_first_stage, "ax"
 
-// x0: where to. The next stage finds no argument that it could take for one.
+// x0: where to. The next stage finds no argument that it could take for one, and nothing of what was on
+// the stack: random bytes above all.
 .globl leave_first_stage
 leave_first_stage:
     msr     daifset, #0xf
     mov     x19, x0
+    adrp    x9, __stack_start
+    adrp    x10, __stack_end
+1:  stp     xzr, xzr, [x9], #16
+    cmp     x9, x10
+    b.lo    1b
     dsb     sy
     bl      flush_data_caches           // lines that instruction fetches brought in
     tlbi    alle3

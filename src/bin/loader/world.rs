@@ -365,7 +365,9 @@ impl LoadMemory for World {
     fn release(&mut self) {
         self.lending = false;
         self.take_heap_back();
+        // What could not be booted is not the next kernel's to read.
         for (_, memory) in mem::take(&mut self.claimed) {
+            memory.fill(0);
             self.give_back(memory);
         }
     }

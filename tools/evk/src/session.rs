@@ -1,6 +1,7 @@
 //! A running board: its serial line, with a deadline for every wait, and what it leaves behind.
 
 use std::{
+    fs,
     io::{Read, Write as _},
     path::PathBuf,
     process::{Child, ChildStdin, ExitStatus},
@@ -239,6 +240,14 @@ impl Session {
         kill_process(process, Signal::STOP)?;
         thread::sleep(time);
         Ok(kill_process(process, Signal::CONT)?)
+    }
+
+    /// What is in `size` bytes of memory from `start` on, as the processors see it.
+    pub fn memory(&mut self, start: u64, size: u64) -> Result<Vec<u8>> {
+        let file = tempfile::NamedTempFile::new()?;
+        let arguments = json!({ "val": start, "size": size, "filename": file.path() });
+        Monitor::connect(&self.ports.monitor)?.execute("pmemsave", &arguments)?;
+        Ok(fs::read(file.path())?)
     }
 
     /// Lets a processor that spins for ever wait for interrupts instead, as that of a kernel that has

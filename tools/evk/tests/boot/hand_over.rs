@@ -8,7 +8,7 @@ use evk::{
 };
 
 use crate::{
-    LINUX, assets, boot_small,
+    LINUX, SOON, assets, boot_small,
     common::{device_tree, guests, kernel_entry},
     fat_card, finish_linux, finish_small, generation_of, loader, path, real, small, start,
 };
@@ -28,11 +28,25 @@ fn a_kernel_is_entered_as_the_arm64_boot_protocol_asks() {
     assert_eq!(report.text("MMU").unwrap(), "off");
     assert_eq!(report.text("D-cache").unwrap(), "off");
     assert_eq!(report.number("DAIF").unwrap(), 0x3c0, "interrupts are masked");
-    for register in ["x1", "x2", "x3"] {
+    for register in ["x1", "x2", "x3", "other registers"] {
         assert_eq!(report.number(register).unwrap(), 0, "{register}");
     }
     assert_eq!(report.number("base").unwrap() % (2 * MIB), 0);
     assert_eq!(report.number("x0").unwrap() % 8, 0);
+}
+
+#[test]
+#[ignore = "emulated boot; cargo xtask test runs it"]
+fn a_kernel_that_fails_before_it_has_exception_vectors_does_so_with_a_report() {
+    let system = small().with(42, |newest| newest.parameters += " stub=fault");
+    let mut session = start(&fat_card(&system));
+    let report = session.expect_stub(SOON).unwrap();
+    session.expect("stopped; reset the board", SOON).unwrap();
+    let text = session.text();
+    assert!(text.contains("firn: [E701] the kernel failed: undefined instruction\n"), "{text}");
+    let place = text.split_once("  at      0x").unwrap().1.split_once(": not its own").unwrap().0;
+    let place = u64::from_str_radix(place, 16).unwrap();
+    assert!(range(&report, "base", 2 * MIB).contains(&place), "{text}");
 }
 
 #[test]

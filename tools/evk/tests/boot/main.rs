@@ -15,6 +15,7 @@ mod entropy;
 mod hand_over;
 mod kernels;
 mod large;
+mod leftovers;
 mod media;
 mod memory;
 mod parts;

@@ -10,6 +10,7 @@ mod common;
 mod booting;
 mod entropy;
 mod failing;
+mod leftovers;
 mod rollback;
 mod tracing;
 mod update;

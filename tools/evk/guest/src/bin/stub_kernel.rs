@@ -1,5 +1,6 @@
 //! An arm64 `Image` that prints in which state it was entered, and powers off. With `stub=reset` on its
-//! command line it resets the board instead, with `stub=hang` it waits for ever. Its file may be longer than
+//! command line it resets the board instead, with `stub=hang` it waits for ever, with `stub=fault` it does what no
+//! processor knows. Its file may be longer than
 //! what is built here: the header's second reserved field tells how long, 0 otherwise.
 //!
 //! Source of the header: Linux documentation, arch/arm64/booting. It answers the questions that a
@@ -25,7 +26,16 @@ global_asm!(
     ".ascii \"ARM\\x64\"",
     ".word 0", // no PE header
     "entry:",
-    // x0 to x3 stay where they are: they are the arguments of `report`.
+    // x0 to x3 stay where they are: they are the arguments of `report`, and what all others hold together is
+    // another. One of them has the way here.
+    "orr x4, x4, x7",
+    "adr x7, header",
+    "cmp x19, x7",
+    "csel x19, xzr, x19, eq",
+    ".irp n, 5, 6, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30",
+    "orr x4, x4, x\\n",
+    ".endr",
+    "mov x7, x4",
     "adrp x9, __bss_start",
     "add x9, x9, :lo12:__bss_start",
     "adrp x10, __bss_end",
@@ -44,6 +54,16 @@ global_asm!(
     "3: mov x9, #(3 << 20)",
     "msr cpacr_el1, x9",
     "4: isb",
+    ".irp n, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16",
+    "orr v0.16b, v0.16b, v\\n\\().16b",
+    ".endr",
+    ".irp n, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31",
+    "orr v0.16b, v0.16b, v\\n\\().16b",
+    ".endr",
+    "mov x8, v0.d[0]",
+    "mov x9, v0.d[1]",
+    "orr x7, x7, x8",
+    "orr x7, x7, x9",
     "adrp x9, __stack_end",
     "add x9, x9, :lo12:__stack_end",
     "mov sp, x9",
@@ -64,7 +84,7 @@ macro_rules! system_register {
 }
 
 /// Prints everything. The arguments are the registers at entry, the addresses of the header and of the end of
-/// what is built here, and that of the stack's.
+/// what is built here, that of the stack's, and the bits that are set in any other register.
 #[unsafe(no_mangle)]
 extern "C" fn report(
     x0: u64,
@@ -74,6 +94,7 @@ extern "C" fn report(
     base: u64,
     file_end: u64,
     stack_end: u64,
+    others: u64,
 ) -> ! {
     let counter = system_register!("cntpct_el0");
     start_console();
@@ -85,6 +106,7 @@ extern "C" fn report(
     put_field("x1", x1);
     put_field("x2", x2);
     put_field("x3", x3);
+    put_field("other registers", others);
     put_processor_state();
     put_kernel(base, file_end, stack_end);
     put_field("watchdog control", watchdog_control());
@@ -93,6 +115,10 @@ extern "C" fn report(
     let is_told = |word: &[u8]| command_line.split(|byte| *byte == b' ').any(|told| told == word);
     if is_told(b"stub=hang") {
         hang()
+    }
+    if is_told(b"stub=fault") {
+        // SAFETY: what comes of it is the firmware's, which is asked for just that.
+        unsafe { asm!("udf #0", options(noreturn)) }
     }
     call(if is_told(b"stub=reset") { SYSTEM_RESET } else { SYSTEM_OFF });
     put("stub kernel: the firmware came back\r\n");
