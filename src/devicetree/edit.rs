@@ -291,7 +291,7 @@ impl<'t> NodeMut<'t> {
             rewrite.property(offsets.of(name)?, value)?;
         }
         let structure = rewrite.finish();
-        let mut index = self.tree.index.clone();
+        let mut index = self.tree.index.copied();
         let size = properties.len() + structure.len() - self.tree.structure.len();
         index.resize(&properties, size);
         self.tree.set_structure(structure, index)
