@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use firn::state::place::GAP_OFFSETS;
+use firn::state::{RECORD_SIZE, place::GAP_OFFSETS};
 use tempfile::TempPath;
 
 use super::{
@@ -94,6 +94,8 @@ struct Stock {
     image: CardImage,
     used: Vec<std::ops::Range<u64>>,
     owners: Owners,
+    /// The state record that a sound boot leaves: places, and what they hold. Empty where it leaves none.
+    record: Vec<(u64, Vec<u8>)>,
     kernel: u64,
     initrd: u64,
     tree: u64,
@@ -138,7 +140,27 @@ impl Bench {
                 .with_context(|| format!("{}, without a fault:\n{}", medium.name(), ended.text))?;
             bench.references.push((medium, reference));
         }
+        bench.root.record = bench.record_of_a_boot()?;
         Ok(bench)
+    }
+
+    /// The state record that a boot leaves on a card that had none.
+    fn record_of_a_boot(&self) -> Result<Vec<(u64, Vec<u8>)>> {
+        let card = self.root.image.copy()?;
+        let ended = self.boot_card(&card, Medium::SdRoot, &[])?;
+        let verdict = self.judge(Medium::SdRoot, &[], &ended);
+        ensure!(verdict == Verdict::Default, "{verdict:?}\n{}", ended.text);
+        let file = fs::File::open(&card)?;
+        let mut record = Vec::new();
+        for place in GAP_OFFSETS {
+            let mut copy = vec![0; RECORD_SIZE];
+            file.read_exact_at(&mut copy, place)?;
+            record.push((place, copy));
+        }
+        // A damaged one is to be the only one.
+        let written = record.iter().filter(|(_, copy)| copy.iter().any(|byte| *byte != 0)).count();
+        ensure!(written == 1, "{written} copies of the state record after a boot");
+        Ok(record)
     }
 
     fn reference(&self, medium: Medium) -> Option<&Reference> {
@@ -179,26 +201,42 @@ impl Bench {
         }
     }
 
+    /// The errors of a boot that a sound one does not have, or not as often.
+    pub(super) fn new_codes(&self, medium: Medium, ended: &Ended) -> Vec<String> {
+        let reference = self.reference(medium);
+        reference.map(|reference| reference.new_codes(&ended.text)).unwrap_or_default()
+    }
+
     /// Boots from a copy of the card with all of `faults`.
     ///
     /// # Errors
     /// The emulator could not be started or talked to.
     pub fn boot(&self, medium: Medium, faults: &[Fault]) -> Result<Ended> {
+        let card = self.stock(medium).image.copy()?;
+        self.boot_card(&card, medium, faults)
+    }
+
+    /// The same from this `card`.
+    fn boot_card(&self, card: &Path, medium: Medium, faults: &[Fault]) -> Result<Ended> {
         let stock = self.stock(medium);
-        let card = stock.image.copy()?;
         let mut altered = BTreeSet::new();
         for fault in faults {
+            if let Fault::Damaged { part: Part::Record, .. } | Fault::Unreadable(Part::Record) =
+                fault
+            {
+                stock.put_record(card)?;
+            }
             match fault {
                 Fault::Damaged { part, damage } => {
-                    altered.append(&mut stock.damage(&card, *part, *damage)?);
+                    altered.append(&mut stock.damage(card, *part, *damage)?);
                 }
                 Fault::Journal(journal) => {
-                    journal.put(&card, stock.image.partitions()[0].start)?;
+                    journal.put(card, stock.image.partitions()[0].start)?;
                 }
                 _ => {}
             }
         }
-        let before = kept(&card)?;
+        let before = kept(card)?;
         let bad = faults.iter().find_map(|fault| match fault {
             Fault::Unreadable(part) => Some(stock.sector(*part)),
             _ => None,
@@ -218,13 +256,13 @@ impl Bench {
                 command_line: None,
             },
             medium,
-            card: &card,
+            card,
             bad_sector: bad,
             other: other.as_deref(),
             characters,
         };
         let mut ended = boot::boot(&board, faults)?;
-        ended.card_changed = kept(&card)? != before;
+        ended.card_changed = kept(card)? != before;
         ended.altered = altered;
         Ok(ended)
     }
@@ -233,7 +271,7 @@ impl Bench {
 /// A sum of all of a card but the places of its state record.
 fn kept(card: &Path) -> Result<u64> {
     use std::hash::{DefaultHasher, Hasher as _};
-    const RECORD: u64 = 8 * SECTOR;
+    const RECORD: u64 = RECORD_SIZE as u64;
     let mut hasher = DefaultHasher::new();
     let file = fs::File::open(card)?;
     for data in crate::card::data_ranges(&file)? {
@@ -302,6 +340,7 @@ impl Stock {
         let fat = start..start + if is_fat { length } else { 0 };
         let file = fs::File::open(image.path())?;
         Ok(Self {
+            record: Vec::new(),
             owners: Owners::find(&files::contents(system, tree)?, &file, &used, fat)?,
             kernel: find(&default.kernel)?,
             initrd: find(&default.initrd)?,
@@ -324,7 +363,11 @@ impl Stock {
             Part::Kernel => self.kernel,
             Part::Initrd => self.initrd,
             Part::DeviceTree => self.tree,
-            Part::Record => GAP_OFFSETS[0] / SECTOR,
+            Part::Record => {
+                let is_written = |(_, copy): &&(u64, Vec<u8>)| copy.iter().any(|byte| *byte != 0);
+                let written = self.record.iter().find(is_written);
+                written.map_or(GAP_OFFSETS[0], |(place, _)| *place) / SECTOR
+            }
             Part::Anywhere(number) => {
                 let total: u64 = self.used.iter().map(|range| range.end - range.start).sum();
                 let mut left = number % total.max(1);
@@ -338,6 +381,12 @@ impl Stock {
                 0
             }
         }
+    }
+
+    /// Lets a card have the state record that a boot leaves.
+    fn put_record(&self, card: &Path) -> Result<()> {
+        let file = OpenOptions::new().write(true).open(card)?;
+        self.record.iter().try_for_each(|(place, copy)| Ok(file.write_all_at(copy, *place)?))
     }
 
     /// Damages a card; what it alters where no checksum tells.

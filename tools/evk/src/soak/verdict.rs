@@ -95,7 +95,7 @@ impl Reference {
                 "something on the card besides its state record has changed".into(),
             );
         }
-        let code = self.first_code(&ended.text);
+        let code = self.new_codes(&ended.text).into_iter().next();
         match &ended.end {
             End::Kernel(report) => match self.booted(report, by_hand) {
                 Ok(DEFAULT) => Verdict::Default,
@@ -171,8 +171,8 @@ impl Reference {
         }
     }
 
-    /// The first error that a sound boot does not have, or not as often.
-    fn first_code(&self, text: &str) -> Option<String> {
+    /// The errors that a sound boot does not have, or not as often.
+    pub(super) fn new_codes(&self, text: &str) -> Vec<String> {
         let mut usual = self.codes.clone();
         let is_new = |code: &&str| match usual.iter().position(|usual| usual == code) {
             Some(at) => {
@@ -181,7 +181,7 @@ impl Reference {
             }
             None => true,
         };
-        codes(text).find(is_new).map(|code| format!("E{code}"))
+        codes(text).filter(is_new).map(|code| format!("E{code}")).collect()
     }
 }
 
