@@ -139,11 +139,11 @@ impl Heaps {
     }
 }
 
-/// Bytes from the start of `heap` to the end of `block`, and of the note behind it of what is free there.
+/// Bytes from the start of `heap` to the end of `block`, and of the note behind it of what is free there;
+/// what the allocator makes of the size is at most a note's more.
 fn reach(heap: &Heap, block: NonNull<u8>, layout: Layout) -> usize {
-    let size = HoleList::align_layout(layout).map_or(layout.size(), |block| block.size());
-    let end = block.addr().get() - heap.bottom().addr() + size;
-    (end + HoleList::min_size()).min(heap.size())
+    let end = block.addr().get() - heap.bottom().addr() + layout.size();
+    (end + 2 * HoleList::min_size()).min(heap.size())
 }
 
 #[cfg(test)]
