@@ -125,6 +125,10 @@ impl Reference {
             End::Hang => {
                 Verdict::Broken(format!("neither a kernel nor a prompt after {:?}", ended.took))
             }
+            // It may switch the board off too early, or never.
+            End::Emulator(how) if runs_damaged(ended) => {
+                Verdict::Unnoticed(format!("the kernel fails: {how}"))
+            }
             End::Emulator(how) => Verdict::Broken(format!("the emulator ended: {how}")),
         }
     }
@@ -349,7 +353,10 @@ mod tests {
 
     #[test]
     fn only_a_kernel_that_was_entered_damaged_may_fail_or_fall_silent() {
-        let ends = || [End::Gave("[E701] exception".into()), End::Hang];
+        let ends = || {
+            let never = End::Emulator("waited 120 s in vain for power-off".into());
+            [End::Gave("[E701] exception".into()), End::Hang, never]
+        };
         for end in ends() {
             assert_unnoticed(&altered(ended(end, ENTERED), Unchecked::Kernel(42)));
         }
