@@ -62,7 +62,7 @@ mod tests {
 
     #[test]
     fn no_directory_takes_more_than_half_of_the_heap() {
-        for length in [0, 1, 64, 255] {
+        for length in [1, 64, 255] {
             assert!(names_that_fit(length) * (length + OVERHEAD) <= 8 << 20);
         }
     }
